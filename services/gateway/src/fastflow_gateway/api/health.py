@@ -81,7 +81,7 @@ def _of_the_others(request: web.Request) -> dict[str, str]:
 
 
 def failed_parts(app: web.Application) -> tuple[str, ...]:
-    """Return the parts that are degraded: of this process, then of other services, without their hosts: anybody may ask."""
+    """Return the degraded parts of this process, then of other services. Without hosts: anybody may ask."""
     others = (part for record in app[MODEL].troubles.at(now()) for part in record.parts)
     return tuple(dict.fromkeys((*map(str, degraded()), *others)))
 
