@@ -46,7 +46,7 @@ ifdef TESTS
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) $(TESTS)
 else
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "hypothesis or simulation" $(QUICK)
-	$(PYTEST) -m "not promise" $(WHOLE) $(LONG)
+	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "not promise" $(WHOLE) $(LONG)
 endif
 
 lint: $(VENV)/.dev ## ruff: rules and format

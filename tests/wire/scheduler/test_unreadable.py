@@ -53,7 +53,9 @@ async def test_a_run_held_by_a_runner_whose_name_is_none_is_taken_away(bus_url: 
     assert ended.attempts[-1].error_type is RunErrorType.LOST
 
 
-@pytest.mark.parametrize("record", [b"\xff", b"{}", b'{"state":5}'])
+@pytest.mark.parametrize(
+    "record", [b"\xff", b"{}", b'{"state":5}', b"", b"null", b"[" * 100_000, b"9" * 5_000], ids=range(7)
+)
 async def test_an_unreadable_run_holds_no_place_under_max_instances(bus_url: str, bus: Bus, record: bytes) -> None:
     """The pipeline starts although the only place is held by a run that nobody can read."""
     name, run_id = PipelineName("demo"), fresh_run_id()

@@ -26,20 +26,30 @@ def doctor(as_json: bool, target: FindTarget) -> None:
             print_json(health)
         else:
             for subject, text in lines(health, runners):
-                click.echo(f"{subject:<11}{text}")
-        return OK if health.status == "ok" else FAILED
+                click.echo(f"{subject:<10} {text}")
+        return OK if is_whole(health) else FAILED
 
     raise SystemExit(ask(target, work))
+
+
+def is_whole(health: Health) -> bool:
+    """Return whether nothing is wrong, also of what a gateway that runs alone does not need itself."""
+    return health.status == "ok" and set(health.dependencies.values()) <= {"ok"}
 
 
 def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
     """Yield each dependency with its state, then what failed lately, and what each runner cannot enforce."""
     yield from health.dependencies.items()
+    yield from troubles(health)
+    for runner in runners:
+        yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded if part not in health.degraded)
+        if runner.unenforced:
+            yield runner.id, " ".join(runner.unenforced)
+
+
+def troubles(health: Health) -> Iterator[tuple[str, str]]:
+    """Yield what does not stop the work: parts that failed lately, and records that cannot be read."""
     yield from (("degraded", part) for part in health.degraded)
     if health.unreadable:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.unreadable.items()))
         yield "unreadable", f"{kinds}: `fastflow bus unreadable` lists and removes them"
-    for runner in runners:
-        yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded)
-        if runner.unenforced:
-            yield runner.id, " ".join(runner.unenforced)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from fastflow.commands.doctor import troubles
 from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
 from fastflow.remote import logins
 from fastflow.remote.logins import DEFAULT, Login
@@ -78,8 +79,8 @@ def status(as_json: bool, target: FindTarget) -> None:
             print_json(_as_json(found, health, pipelines, runners, sync))
         else:
             for name, text in _lines(found, health, pipelines, runners, sync):
-                click.echo(f"{name:<11}{text}")
-        return FAILED if health.status == "unavailable" else OK
+                click.echo(f"{name:<10} {text}")
+        return OK if is_ready(health) else FAILED
 
     raise SystemExit(ask(lambda: found, work))
 
@@ -132,11 +133,17 @@ def _lines(
     bad = f", {problems} with problems" if problems else ""
     return [
         ("address", f"{target.url} ({_near(target.origin)})"),
-        ("gateway", "ready" if health.status == "ok" else f"not ready: {lacks}"),
+        ("gateway", ("ready" if is_ready(health) else "not ready") + (f": {lacks}" if lacks else "")),
+        *troubles(health),
         ("pipelines", f"{len(pipelines)}{from_where}{bad}{failed}"),
         ("runs", f"{active} waiting or running"),
         ("runners", f"{len(runners)}, {busy} of {slots} slots in use" if runners else "none: no run can start"),
     ]
+
+
+def is_ready(health: Health) -> bool:
+    """Return whether the gateway answers requests, also if something else is missing or works only in part."""
+    return health.status != "unavailable"
 
 
 def _near(origin: str) -> str:
@@ -155,6 +162,8 @@ def _as_json(
         "origin": target.origin,
         "status": health.status,
         "dependencies": health.dependencies,
+        "degraded": health.degraded,
+        "unreadable": health.unreadable,
         "pipelines": len(pipelines),
         "pipelines_with_problems": [pipeline.name for pipeline in pipelines if not pipeline.valid],
         "active_runs": sum(pipeline.active_runs for pipeline in pipelines),

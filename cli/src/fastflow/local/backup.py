@@ -27,6 +27,7 @@ ORDER: Final = (
     bucket_stream(subjects.RUNS),
     bucket_stream(subjects.INPUTS),
     bucket_stream(subjects.RUNNERS),
+    bucket_stream(subjects.SESSIONS),
     bucket_stream(subjects.LINKS),
     bucket_stream(subjects.PIPELINES),
     object_stream(subjects.BUNDLES),

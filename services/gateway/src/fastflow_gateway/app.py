@@ -15,6 +15,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.room import Room
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_contracts.service.parts import keep
 from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import (
@@ -120,7 +121,7 @@ async def gateway(
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
         storage = StorageWatch(bus)
-        watching = group.create_task(storage.serve(), name="storage")
+        watching = group.create_task(keep("gateway/storage", storage.serve), name="storage")
         async with open_trigger_client(bus, model) as client:
             followers = Followers(bus, group)
             app = build_app(

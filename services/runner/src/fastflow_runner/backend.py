@@ -277,7 +277,15 @@ def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], 
     place = process_place(directory / "store")
     found = _access(settings, environ, place)
     may_be_open = settings.network_unenforced == "allow"
-    sandboxes = ProcessSandboxes(directory / "sandboxes", may_be_open=may_be_open)
+    root = directory / "sandboxes"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise NoSandbox(
+            f"{root}, the folder of the sandboxes, cannot be made ({error.strerror}); move away what is there, or "
+            "set another FASTFLOW_DATA_DIR."
+        ) from error
+    sandboxes = ProcessSandboxes(root, may_be_open=may_be_open)
     return Backend(
         kind="process",
         daemon=None,

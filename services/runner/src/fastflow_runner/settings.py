@@ -125,7 +125,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         Env(
             "FASTFLOW_INDEX_CREDENTIALS",
             "Logins of package indexes, as addresses with user and password, separated by blanks. Each goes to its own "
-            "host only, and never to the code of a package.",
+            "host only, and never to the code of a package. In Docker, an index in a private network must also be in "
+            "FASTFLOW_NETWORK_OPEN.",
             secret=True,
             pattern=r"\s*(https?://[^/\s@]+@[^\s@/]\S*(\s+|$))*",
             like="https://user:password@packages.example.com/simple",

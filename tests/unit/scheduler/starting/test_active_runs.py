@@ -52,6 +52,15 @@ def test_a_run_that_was_just_created_counts_before_the_feed_brings_it() -> None:
     assert active.of(run.pipeline) == ()
 
 
+def test_a_flood_of_starts_keeps_no_daemon_from_its_restart() -> None:
+    """It takes the place of the run that ended; a refusal would end the daemon for good."""
+    active, root = ActiveRuns(), fresh_run_id()
+    active.see(a_run(root_run_id=root), 1)
+    for ceilings in (Ceilings(waiting=1), Ceilings(chain_waiting=1)):
+        assert ceilings.refusal(a_run(root_run_id=root), active)
+        assert not ceilings.refusal(a_run(root_run_id=root, triggered_by="daemon_restart"), active)
+
+
 async def test_a_decision_waits_until_the_feed_has_come_far_enough() -> None:
     """Any number of them wait for one feed."""
     active = ActiveRuns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -13,10 +14,12 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.clock import now
 from fastflow_gateway.security.sessions import CODE_S, Sessions
-from tests.support.gateway import TOKEN, Answer, Client, running_gateway
+from tests.support.gateway import TOKEN, Answer, Client, claim, running_gateway, say, store
+from tests.support.records import a_run
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 PAGE = {"Accept": "text/html"}
+STREAM_S = 60.0
 
 
 class Two(NamedTuple):
@@ -66,6 +69,29 @@ async def test_a_stolen_cookie_is_refused_after_the_logout(bus: Bus, gateways: T
     async with running_gateway(bus) as later:
         assert not await is_let_in(later, stolen)
         assert await is_let_in(later, kept)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+async def test_a_stream_that_is_open_at_the_logout_sends_nothing_more(bus: Bus, gateways: Two, is_log: bool) -> None:
+    """It once went on until the browser, or the thief of the cookie, closed it. That of another session goes on."""
+    run = await claim(bus, await store(bus, a_run()))
+    path = f"/api/runs/{run.id}/logs/stream" if is_log else "/live"
+    stolen, kept = await cookie_of(gateways.one), await cookie_of(gateways.one)
+    async with (
+        gateways.one.http.get(gateways.one.url + path, headers=stolen) as of_thief,
+        gateways.one.http.get(gateways.one.url + path, headers=kept) as of_user,
+        asyncio.timeout(STREAM_S),
+    ):
+        assert (of_thief.status, of_user.status) == (200, 200)
+        await log_out(gateways.other, stolen)
+        while await is_let_in(gateways.one, stolen):
+            pass
+        await of_thief.content.readuntil(b"\n\n")
+        await say(bus, run, "a secret\n", end=0)
+        await claim(bus, await store(bus, a_run()))
+        rest = await of_thief.content.read()
+        assert b"secret" not in rest
+        await of_user.content.readuntil(b"secret" if is_log else b"changed")
 
 
 async def test_a_login_address_works_once(gateways: Two) -> None:

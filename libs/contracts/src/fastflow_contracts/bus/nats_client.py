@@ -44,6 +44,15 @@ class NatsClient(Client):
             raise nats.errors.Error("it does not offer TLS, which these settings require")
         await super()._process_info(info, initial_connection)
 
+    async def _process_connect_init(self) -> None:
+        """As inherited, but a greeting that no server sends is an error like a server that is away: tried again."""
+        try:
+            await super()._process_connect_init()
+        except (OSError, nats.errors.Error):
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise nats.errors.Error(f"what answers is not a NATS server: {error}") from error
+
     async def connect(self, *args: Any, **kwargs: Any) -> None:
         """As inherited, but no cancellation is lost: see ``_kept``."""
         await _kept(super().connect(*args, **kwargs))

@@ -22,7 +22,11 @@ async def runners_page(request: web.Request) -> web.Response:
         here="runners",
         live="/live",
         runners=found,
-        storage=request.app[app_keys.STORAGE].complaint,
+        lacks=[
+            why
+            for why in (request.app[app_keys.STORAGE].complaint, await request.app[app_keys.ROOM].complaint())
+            if why
+        ],
         busy=sum(runner.busy for runner in staying),
         slots=sum(runner.slots for runner in staying),
         degraded=[part for part in degraded() if not part.part.startswith("runner/")],  # runners report theirs

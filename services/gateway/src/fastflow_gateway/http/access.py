@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from fastflow_contracts.clock import now
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import (
     CSRF_FIELD,
@@ -48,6 +49,12 @@ async def check_access(request: web.Request) -> None:
     request[SESSION] = session
     if request.method not in SAFE_METHODS:
         await _check_meant(request, session)
+
+
+def has_ended(request: web.Request) -> bool:
+    """Whether the session that let the request in is over: an answer that is still being sent must not go on."""
+    session = request.get(SESSION)
+    return session is not None and (session.expires_at <= now() or request.app[IS_SPENT](session.id) is True)
 
 
 def check_token(request: web.Request, token: str, *, wrong: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from fastflow_gateway.http.access import has_ended
+
 EVENT_STREAM: Final = "text/event-stream"
 STREAMED: Final = (
     "Server-sent events. To resume, send the last id as Last-Event-ID. The last event is `end`, with the status."
@@ -70,7 +72,12 @@ async def event_stream(request: web.Request, response: web.StreamResponse) -> As
 
 
 async def write(request: web.Request, response: web.StreamResponse, data: bytes | memoryview) -> None:
-    """Write a part of an answer. Raises ``ConnectionError`` if the client is gone or reads nothing for ``SEND_S``."""
+    """Write a part of an answer.
+
+    Raises ``ConnectionError`` if the client is gone, reads nothing for ``SEND_S``, or its session has ended.
+    """
+    if has_ended(request):
+        raise ConnectionResetError("the session has ended")
     try:
         async with asyncio.timeout(SEND_S):
             await response.write(data)

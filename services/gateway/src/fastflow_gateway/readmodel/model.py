@@ -20,7 +20,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LinkSet
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -211,7 +211,7 @@ class ReadModel:
         self.links.put(change.name, change.value or LinkSet(), change.revision)
 
     def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
-        name, record = check_name(change.name), change.value
+        name, record = change.name, change.value  # of a folder with any name: its record says what is wrong
         if record is None:
             self._pipelines.pop(name, None)
         else:

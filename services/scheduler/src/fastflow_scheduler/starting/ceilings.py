@@ -30,7 +30,12 @@ class Ceilings(NamedTuple):
     """The same in one chain."""
 
     def refusal(self, run: RunRecord, active: ActiveRuns) -> Skipped | None:
-        """Return why *run* may not wait as well, or None."""
+        """Return why *run* may not wait as well, or None.
+
+        The restart of a daemon may: it takes the place of the run that ended, and nobody would start it again.
+        """
+        if run.order.triggered_by == "daemon_restart":
+            return None
         if active.waiting_of(run.pipeline) >= self.waiting:
             return Skipped(status=429, reason=too_many_waiting(run.pipeline, self.waiting))
         if active.waiting_from(run.root_run_id) >= self.chain_waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastflow_contracts.pipelines.folder.notebook import (
     notebook_problems,
     read_notebook,
 )
+from fastflow_runner.guest.cells.plan import make_plan
 from tests.support.notebooks import jupyter, v4, written
 
 OLD: str = jupyter.writes(jupyter.v3.new_notebook(), version=3)
@@ -34,9 +36,24 @@ def test_a_current_notebook_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "count"), [(b"", "null"), (codecs.BOM_UTF8, "null"), (b"", "9" * 5_000), (b"", "-" + "9" * 5_000)]
+)
+def test_what_validate_accepts_can_be_planned(before: bytes, count: str) -> None:
+    """An editor's byte order mark, and numbers that Python does not read, are in no part that is used."""
+    text = before + written("a = 1").replace(b'"execution_count": null', b'"execution_count": ' + count.encode())
+    assert count.encode() in text
+    assert said(text) == []
+    assert [step.source for step in make_plan(text.decode("utf-8-sig"), [], {}).steps] == ["a = 1"]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         (b"", "It is not JSON"),
+        (
+            rb'{"nbformat": 4, "cells": [{"cell_type": "code", "source": "\ud83d and more text"}]}',
+            "hex escape (byte 65)",
+        ),
         (b"{", "It is not JSON"),
         (b"\xff\xfe", "It is not UTF-8 text (line 1)"),
         (b"[]", "no number nbformat"),

@@ -47,7 +47,8 @@ def test_all_problems_are_reported_at_once() -> None:
     ]
     assert [str(problem) for problem in manifest.problems][:3] == [
         "pipeline.json:2: timeout is -5; accepted: a number of seconds, 0 or more, at most ten years",
-        "pipeline.json:4: default_env.B is null; accepted: a string, a number, true or false",
+        "pipeline.json:4: default_env.B is null; accepted: a string of up to 32,768 characters "
+        "without NUL, a number, true or false",
         'pipeline.json:6: schedules[0].schedule_cron is "0 25 * * *"; accepted: a cron expression of five fields such '
         'as "0 9 * * mon-fri", or one of @hourly, @daily, @weekly, @monthly, @yearly '
         "('25' is not a valid hour (0 to 23))",
@@ -241,3 +242,21 @@ def test_any_text_gives_a_spec_or_problems(text: str) -> None:
 def test_any_values_give_a_spec_or_problems(value: dict[str, Any]) -> None:
     """A spec, written as JSON, is a manifest of the same spec."""
     holds_together(read(json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("webhook_key", "k" * 1_001, "up to 1,000 characters"),
+        ("description", "d" * 10_001, "up to 10,000 characters"),
+        ("tags", ["t" * 10_001], "up to 10,000 characters"),
+        ("default_env", {"A": "x" * 32_769}, "up to 32,768 characters"),
+        ("default_env", {"A": "a\0b"}, "without NUL"),
+        ("default_env", {"A" * 257: "x"}, "1 to 256 characters"),
+    ],
+)
+def test_what_is_too_long_says_how_long_it_may_be(field: str, value: object, said: str) -> None:
+    """A key beyond the first line of a request would be accepted, and no call with it ever."""
+    manifest = read(json.dumps({field: value}))
+    assert manifest.spec is None
+    assert said in str(manifest.problems[0])

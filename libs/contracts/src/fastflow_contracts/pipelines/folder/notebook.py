@@ -6,6 +6,7 @@ executes notebooks, the gateway shows them.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -114,6 +115,7 @@ def read_notebook(text: bytes) -> Notebook:
     Raises:
         BadNotebook: It is not a notebook of the accepted format.
     """
+    text = text.removeprefix(codecs.BOM_UTF8)
     try:
         text.decode()  # msgspec skips what it does not need, valid or not
         version = msgspec.json.decode(text, type=_Format).nbformat
@@ -122,8 +124,8 @@ def read_notebook(text: bytes) -> Notebook:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise BadNotebook(f"it is not UTF-8 text (line {line}); open it in Jupyter and save it again.") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise BadNotebook("it is not JSON, so it is not a notebook; open it in Jupyter and save it again.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadNotebook(f"it is not JSON, so it is not a notebook: {error}.") from None
     if version < FORMAT:
         raise BadNotebook(
             f"it is of format {version}, which is too old; open it in Jupyter and save it, or run "

@@ -26,6 +26,8 @@ FACTOR_MAX = 1_000_000
 SECONDS_MAX = 10 * 366 * 86_400
 """Ten years: sums of dates and durations do not overflow."""
 TEXT_CHARACTERS_MAX = 10_000
+WEBHOOK_KEY_CHARACTERS_MAX = 1_000
+"""A longer one may not fit into the first line of a request."""
 ENV_VALUE_CHARACTERS_MAX = 32_768
 """Linux allows 128 KiB for one variable, and a character takes up to four bytes."""
 
@@ -59,9 +61,9 @@ def matching(pattern: str) -> Callable[[JsonNode], str]:
     return read
 
 
-def optional_text(node: JsonNode) -> str | None:
+def webhook_key(node: JsonNode) -> str | None:
     """A text; an empty one counts as unset."""
-    return text(node) or None
+    return text(node, WEBHOOK_KEY_CHARACTERS_MAX) or None
 
 
 def flag(node: JsonNode) -> bool:

@@ -59,7 +59,12 @@ _CRON = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s]+){4})\s*$"
 
 Text = Annotated[
     str,
-    _rule("a text", value_parsers.text, type="string", maxLength=value_parsers.TEXT_CHARACTERS_MAX),
+    _rule(
+        f"a text of up to {value_parsers.TEXT_CHARACTERS_MAX:,} characters",
+        value_parsers.text,
+        type="string",
+        maxLength=value_parsers.TEXT_CHARACTERS_MAX,
+    ),
 ]
 Flag = Annotated[bool, _rule("true or false", value_parsers.flag, type="boolean")]
 Cores = Annotated[
@@ -222,7 +227,11 @@ PipelineRef = Annotated[
 ]
 EnvName = Annotated[
     str,
-    _rule("a name of a variable: no '=' in it, not empty", value_parsers.matching(_ENV_NAME), pattern=_ENV_NAME),
+    _rule(
+        f"a name of a variable: 1 to {ENV_NAME_CHARACTERS_MAX} characters, no '=' or NUL in it",
+        value_parsers.matching(_ENV_NAME),
+        pattern=_ENV_NAME,
+    ),
 ]
 EnvPattern = Annotated[
     str,
@@ -236,7 +245,7 @@ EnvPattern = Annotated[
 EnvValue = Annotated[
     str,
     _rule(
-        "a string, a number, true or false",
+        f"a string of up to {value_parsers.ENV_VALUE_CHARACTERS_MAX:,} characters without NUL, a number, true or false",
         value_parsers.env_value,
         type=["string", "number", "boolean"],
         maxLength=value_parsers.ENV_VALUE_CHARACTERS_MAX,
@@ -259,10 +268,10 @@ HeaderName = Annotated[
 WebhookKey = Annotated[
     str,
     _rule(
-        "a string; empty or left out for no webhook",
-        value_parsers.optional_text,
+        f"a string of up to {value_parsers.WEBHOOK_KEY_CHARACTERS_MAX:,} characters; empty or left out for no webhook",
+        value_parsers.webhook_key,
         is_secret=True,
         type="string",
-        maxLength=value_parsers.TEXT_CHARACTERS_MAX,
+        maxLength=value_parsers.WEBHOOK_KEY_CHARACTERS_MAX,
     ),
 ]

@@ -36,7 +36,7 @@ def main() -> int:
     secrets = [env[name] for name in orders["secrets"] if name in env]
     report = Report(events, Masker(secrets))
     try:
-        with open(NOTEBOOK, encoding="utf-8") as file:
+        with open(NOTEBOOK, encoding="utf-8-sig") as file:
             plan = make_plan(file.read(), orders["cells"], orders["parameters"])
         return asyncio.run(_execute(plan, report, orders["python"], env))
     except (UnusableNotebook, UnicodeDecodeError, OSError) as error:

@@ -89,7 +89,7 @@ def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mappi
 def read(text: str) -> dict[str, Any]:
     """Return the document, each cell with its source as one text and its metadata. Raises ``UnusableNotebook``."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise UnusableNotebook(f"main.ipynb is not JSON, so it is not a notebook: {error}.") from None
     version = document.get("nbformat") if isinstance(document, dict) else None
@@ -111,6 +111,14 @@ def read(text: str) -> dict[str, Any]:
             raise UnusableNotebook(f"main.ipynb: element {position} of cells has a lone surrogate; write it again.")
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
+
+
+def _whole(digits: str) -> int | str:
+    """A number with more digits than Python reads stays a text: no part of a notebook that is used has one."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def check_language(document: Mapping[str, Any]) -> None:
