@@ -57,12 +57,9 @@ async def full(here: World) -> RunRecord:
 
 
 async def decided(here: World) -> None:
-    """Wait until no trigger waits for its decision."""
+    """Wait until nothing that starts a run waits for its decision, whoever sent it."""
     async with asyncio.timeout(DECIDED_S):
-        while True:
-            info = await here.bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
-            if not info.num_pending and not info.num_ack_pending:
-                return
+        while (await here.bus.js.stream_info(streams.TRIGGERS)).state.messages:
             await asyncio.sleep(0.05)
 
 

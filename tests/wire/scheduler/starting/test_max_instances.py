@@ -61,11 +61,8 @@ async def trigger_all(bus: Bus, gateways: list[Client]) -> tuple[set[RunId], int
 
 
 async def all_decided(bus: Bus) -> None:
-    """Return once no trigger waits for its decision."""
-    while True:
-        info = await bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
-        if not info.num_pending and not info.num_ack_pending:
-            return
+    """Return once nothing that starts a run waits for its decision, whoever sent it."""
+    while (await bus.js.stream_info(streams.TRIGGERS)).state.messages:
         await asyncio.sleep(0.02)
 
 
