@@ -53,8 +53,17 @@ async def here(tmp_path: Path, store_volume: str) -> AsyncIterator[World]:
         yield made
 
 
+@pytest.fixture
+def other_host(second_host: DockerHost) -> DockerHost:
+    """The second Docker host: up and without containers, however the test before ended."""
+    if not second_host.is_up:
+        second_host.start()
+    second_host.clear()
+    return second_host
+
+
 @pytest.fixture(scope="module")
-def other_host() -> Iterator[DockerHost]:
+def second_host() -> Iterator[DockerHost]:
     """A second Docker host, with the worker image.
 
     The main thread must start and kill it: it dies with the thread that started it.

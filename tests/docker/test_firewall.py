@@ -198,9 +198,14 @@ def nft(host: DockerHost, image: str, *words: str) -> str:
 
 
 def rules(host: DockerHost, image: str) -> str:
-    """The rules of our own in the kernel of *host*, without what single runs were admitted to."""
+    """The rules of our own in the kernel of *host*, without what single runs were admitted to.
+
+    The kernel lists tables in the order in which they were made; the tables do not depend on each other, so here they
+    are in the order of their names. Chains and rules stay in the kernel's order.
+    """
     shown = re.sub(r"\s+elements = \{[^}]*\}", "", nft(host, image, "list", "ruleset"))
-    return "".join(f"table {each}" for each in shown.split("table ") if each.startswith("inet fastflow_"))
+    tables = re.split(r"^table ", shown, flags=re.MULTILINE)
+    return "".join(sorted(f"table {each}" for each in tables if each.startswith("inet fastflow_")))
 
 
 async def test_a_run_reaches_the_internet_but_neither_metadata_nor_the_host_nor_private_networks(

@@ -22,7 +22,8 @@ from fastflow_runner.sandbox.events import (
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import Session
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+"""Bounds a hang, and measures nothing: one second of a processor takes 15 where a dozen other programs want it."""
 NOTHING = Offsets()
 
 

@@ -81,6 +81,11 @@ class DockerHost:
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
 
     @property
+    def is_up(self) -> bool:
+        """Whether it was started and runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def network(self) -> str:
         """Its network namespace, for ``nsenter``."""
         return f"/proc/{self._first}/ns/net"
