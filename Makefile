@@ -37,7 +37,7 @@ test: setup lint types ## check style and types, then test every promise, in min
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
-	$(PYTEST) --cov --cov-report= $(QUICK)
+	$(PYTEST) --cov --cov-report= -m "not slow" $(QUICK)
 	$(PYTEST) -m promise $(WHOLE)
 endif
 
@@ -45,7 +45,7 @@ verify: setup $(VENV)/.dev ## run everything else: long simulations, every Docke
 ifdef TESTS
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) $(TESTS)
 else
-	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "hypothesis or simulation" $(QUICK)
+	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "hypothesis or simulation or slow" $(QUICK)
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "not promise" $(WHOLE) $(LONG)
 endif
 

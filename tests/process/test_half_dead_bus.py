@@ -57,6 +57,7 @@ async def test_what_is_no_server_is_a_server_that_is_away(answer: Answer) -> Non
     impostor.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [silent, HALF_DEAD["says a list"]], ids=["says nothing", "says a list"])
 async def test_a_service_waits_for_a_bus_that_is_half_there(answer: Answer, tmp_path: Path) -> None:
     """It says what it waits for, without a traceback, and is ready in its first life when the real one is there."""

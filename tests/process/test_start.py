@@ -140,6 +140,7 @@ async def test_a_bus_that_dies_at_any_moment_of_a_start_ends_no_service(name: st
             await server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_service_with_wrong_credentials_ends_with_a_sentence(name: str, tmp_path: Path) -> None:
     """Nobody but a person can mend that."""

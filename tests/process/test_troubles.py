@@ -56,6 +56,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[BusServer, str]]:
         await server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 async def test_a_failing_part_of_a_service_is_shown_until_it_is_well(
     server: tuple[BusServer, str], tmp_path: Path, name: str

@@ -42,6 +42,7 @@ async def scheduling(bus_url: str) -> AsyncIterator[None]:
             stop.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", NOBODY)
 async def test_a_run_held_by_a_runner_whose_name_is_none_is_taken_away(bus_url: str, bus: Bus, runner: str) -> None:
     """Like that of a runner that is gone: it ends as lost."""

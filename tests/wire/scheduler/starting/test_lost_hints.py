@@ -19,6 +19,7 @@ LATE_S = 120.0
 """Only a wait without an end takes this long."""
 
 
+@pytest.mark.slow
 async def test_a_waiting_run_starts_although_every_hint_was_lost(bus_url: str, bus: Bus, tmp_path: Path) -> None:
     """The last one too, after which no other start wakes anybody."""
     demo = PipelineName("demo")

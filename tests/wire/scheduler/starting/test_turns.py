@@ -66,6 +66,7 @@ async def announce(bus: Bus, *, slots: int) -> None:
         await asyncio.sleep(2)
 
 
+@pytest.mark.slow
 async def test_three_schedulers_do_not_multiply_the_hints_of_three_hundred_waiting_runs(bus_url: str, bus: Bus) -> None:
     """A runner that has room and takes nothing: its hints stay outstanding, and nobody repeats them."""
     slots = 10
