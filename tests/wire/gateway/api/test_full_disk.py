@@ -61,6 +61,7 @@ async def test_a_bus_that_stores_nothing_after_a_full_disk_is_named_with_what_to
                 answer = await until(client, 503)
                 assert "Make room, then restart nats-server" in answer.json["dependencies"]["storage"]
                 assert answer.json["dependencies"]["bus"] == "ok"
+                assert "fastflow_gateway_bus_stores 0" in (await client.get("/metrics")).text
                 page = await client.get("/runners")
                 assert "restart nats-server" in page.text
                 told = await asyncio.to_thread(

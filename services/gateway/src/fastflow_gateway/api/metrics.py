@@ -50,6 +50,8 @@ class StateCollector(Collector):
         yield _gauge("degraded_parts", "Parts of services that /readyz calls degraded.", len(failed_parts(app)))
         is_connected = app[app_keys.BUS].is_connected
         yield _gauge("gateway_bus_connected", "1 while this gateway has its bus.", int(is_connected))
+        stores = int(not app[app_keys.STORAGE].complaint)
+        yield _gauge("gateway_bus_stores", "1 while the bus stores what it is sent; alert on 0.", stores)
         passed_over = CounterMetricFamily(
             "fastflow_gateway_unreadable_records",
             "Records and messages from the bus that could not be read and were skipped, by kind.",
