@@ -82,7 +82,7 @@ def corrupt(dice: random.Random, count: int, victim: RunRef) -> Iterator[Corrupt
 def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
     """A good record of every kind, sometimes under a key that names nothing."""
     pipeline = victim.pipeline
-    run = _run(dice)
+    run = in_any_state(dice)
     ref, job = run.ref, JobRef(pipeline, fresh_run_id())
     name = PipelineName(f"odd-{dice.randrange(10**9)}")
     odd = f"x.{dice.randrange(10**6)}.=ZZ"
@@ -144,7 +144,7 @@ def _messages(dice: random.Random, ref: RunRef, victim: RunRef) -> Iterator[Corr
     yield Corrupt(None, subjects.object_note(subjects.BUNDLES, fresh_run_id()), note)
 
 
-def _run(dice: random.Random) -> RunRecord:
+def in_any_state(dice: random.Random) -> RunRecord:
     """A run in any state. Not of the good pipeline: some are readable in the end, and count under its limit."""
     run = a_run("other", retry_attempts=2, parent_run_id=fresh_run_id(), has_input=True)
     running = Running(attempt=1, runner="gone", epoch=1, claimed_at=T0, prepared_at=T0)

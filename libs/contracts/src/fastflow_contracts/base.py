@@ -13,6 +13,9 @@ YEARS = range(2, 9_999)
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A number of something. A larger one fits neither into JSON of every reader nor into an answer."""
 
+Ordinal: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+"""The place of something in a row, from 1."""
+
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware time. Decoding refuses a time without a zone: comparing it with an aware one would fail."""
 

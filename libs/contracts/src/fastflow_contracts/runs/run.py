@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.base import Count, Fact, Instant, are_plausible
+from fastflow_contracts.base import Count, Fact, Instant, Ordinal, are_plausible
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import RunId, check_run_id
@@ -123,14 +123,14 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Pending(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="pending"):
     """Waiting for a runner, or for its next attempt."""
 
-    attempt: Count
+    attempt: Ordinal
     not_before: Instant
 
 
 class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"):
     """Held by exactly one runner. ``epoch`` grows with every change of holder and fences the former one."""
 
-    attempt: Count
+    attempt: Ordinal
     runner: str
     epoch: Count
     claimed_at: Instant
@@ -168,7 +168,7 @@ State: TypeAlias = Pending | Running | Ended
 class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one attempt. The last one's result is the run's."""
 
-    number: Count
+    number: Ordinal
     runner: str
     claimed_at: Instant
     prepared_at: Instant | None = None

@@ -1,0 +1,60 @@
+"""A record that decodes can be computed with, however odd its values are."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.pipelines.format.retry import CustomSchedule, ExponentialBackoff
+from fastflow_contracts.runs.run import RUN, RunErrorType
+from fastflow_contracts.runs.state_machine import (
+    Adopt,
+    AttemptOutcome,
+    Cancel,
+    Claim,
+    Command,
+    CommandRefused,
+    Expire,
+    Finish,
+    Prepare,
+    Release,
+    decide,
+    fold,
+)
+from tests.support.corruption import in_any_state, spoilt
+from tests.support.records import T0
+
+STRATEGIES = (None, ExponentialBackoff(initial_delay=1, max_delay=9, multiplier=2), CustomSchedule(delays=(1.0, 2.0)))
+LATER = T0 + timedelta(days=1)
+FAILED = AttemptOutcome(finished_at=LATER, error_type=RunErrorType.SCRIPT_ERROR, exit_code=1)
+
+
+def test_no_command_fails_on_a_record_that_decodes() -> None:
+    dice = random.Random(0)
+    readable = 0
+    for _ in range(20_000):
+        run = in_any_state(dice)
+        run = replace(run, order=replace(run.order, retry_strategy=dice.choice(STRATEGIES)))
+        try:
+            run = RUN.decode(spoilt(dice, RUN.encode(run)))
+        except Malformed:
+            continue
+        readable += 1
+        attempt, epoch = getattr(run.state, "attempt", 1), getattr(run.state, "epoch", run.epoch)
+        commands: tuple[Command, ...] = (
+            Claim(attempt=attempt, runner="r"),
+            Prepare(epoch=epoch),
+            Adopt(runner="r", epoch=epoch),
+            Release(epoch=epoch, reason="shutdown"),
+            Finish(epoch=epoch, outcome=FAILED),
+            Expire(epoch=epoch, reason="gone"),
+            Cancel(),
+        )
+        for command in commands:
+            with suppress(CommandRefused):
+                RUN.encode(fold(run, decide(run, command, now=LATER)))
+    assert readable > 1_000
