@@ -21,7 +21,7 @@ from bench.report import report
 from bench.start import METADATA, PAUSE_S, SCRIPT, trigger_once, worker_image
 from bench.table import Table, Target, figure, ms
 from fastflow_runner.environments.store import STORE_PATH
-from fastflow_runner.sandbox.image import WORKER_PYTHON
+from fastflow_runner.sandbox.docker.image import WORKER_PYTHON
 
 SMALL = ("tzdata",)
 HEAVY = ("pandas", "pyarrow")

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.installation import KEY, Installation, installation
 from bench.report import report
 from bench.table import Table, Target, figure, ms
-from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
+from fastflow_runner.sandbox.docker.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
 
 SCRIPT = 'print("first line")\n'
 ROUNDS = 200

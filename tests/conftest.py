@@ -22,7 +22,7 @@ from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
 from tests.support import profile
 from tests.support.shared_bus import SharedBus
 

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from aiodocker import Docker
 
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
 from tests.chaos.world import World, world
 from tests.support.docker_host import DockerHost, missing
 

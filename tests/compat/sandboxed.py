@@ -26,7 +26,8 @@ from fastflow_contracts.runs.logs import CHUNK, STREAMS
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.notebooks.cells import CellHistory
 from fastflow_gateway.notebooks.executed import executed
-from fastflow_runner.backend import Backend, open_backend
+from fastflow_runner.backend.backend import Backend
+from fastflow_runner.backend.choose import open_backend
 from fastflow_runner.sandbox import Sandboxes
 from fastflow_runner.sandbox.naming import AttemptId, attempt_of
 from fastflow_runner.settings import RunnerSettings

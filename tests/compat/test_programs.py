@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
-from fastflow_runner.sandbox.image import WORKER_PYTHON
+from fastflow_runner.sandbox.docker.image import WORKER_PYTHON
 from tests.compat.differences import SANDBOXES, expected
 from tests.compat.oracle import Oracle
 from tests.compat.outcome import Outcome

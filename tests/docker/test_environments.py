@@ -25,9 +25,9 @@ from fastflow_runner.environments.environments import (
 from fastflow_runner.environments.store import Place, docker_place, requests_of
 from fastflow_runner.environments.variables import Access, access
 from fastflow_runner.sandbox import USER, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker.image import WORKER_BASE_IMAGE, ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
-from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import Session
 from tests.packages import OTHER_VERSION, copy_interpreter, copy_running_interpreter, make_sdist, make_wheel

@@ -21,10 +21,10 @@ import pytest_asyncio
 from aiodocker import Docker
 
 from fastflow_runner.sandbox import Channel, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, listed_network
-from fastflow_runner.sandbox.firewall import Firewall
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, listed_network
+from fastflow_runner.sandbox.docker.firewall import Firewall
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from tests.sandbox_contract import Place, listen
 from tests.support.docker_host import DockerHost, missing
 

@@ -3,7 +3,7 @@
 import pytest
 from aiodocker import Docker
 
-from fastflow_runner.sandbox import image
+from fastflow_runner.sandbox.docker import image
 
 pytestmark = pytest.mark.docker
 

@@ -14,9 +14,9 @@ from aiodocker.exceptions import DockerError
 
 from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
-from fastflow_runner.sandbox.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
-from fastflow_runner.sandbox.image_gc import ImageGc
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE
+from fastflow_runner.sandbox.docker.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
+from fastflow_runner.sandbox.docker.image_gc import ImageGc
 
 pytestmark = pytest.mark.docker
 

@@ -13,12 +13,12 @@ import pytest
 from aiodocker import Docker
 from msgspec.structs import replace
 
-from fastflow_runner.backend import CORES_MIN
+from fastflow_runner.backend.backend import CORES_MIN
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.demand import WarmLimits
-from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.sandbox.pool import Pool
 from tests.sandbox_contract import Place, SandboxContract, listen

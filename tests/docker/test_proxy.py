@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, LABEL_TOKEN
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from tests.sandbox_contract import Place, listen
 
 pytestmark = pytest.mark.docker

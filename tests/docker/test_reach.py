@@ -12,8 +12,8 @@ from aiodocker import Docker
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from tests.sandbox_contract import Place, listen
 
 pytestmark = pytest.mark.docker

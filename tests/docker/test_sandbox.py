@@ -20,9 +20,9 @@ from fastflow_runner.sandbox import (
     SandboxError,
     SandboxSpec,
 )
-from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, Vanished
-from fastflow_runner.sandbox.image import ensure_worker_image
 from fastflow_runner.sandbox.session import Session, Superseded
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
 

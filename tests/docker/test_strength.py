@@ -13,11 +13,12 @@ import pytest
 import pytest_asyncio
 from aiodocker import Docker
 
-from fastflow_runner.backend import NoSandbox, open_backend
+from fastflow_runner.backend.backend import NoSandbox
+from fastflow_runner.backend.choose import open_backend
 from fastflow_runner.sandbox import Held, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, LABEL_TOKEN, container_config
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from fastflow_runner.settings import RunnerSettings
 from tests.sandbox_contract import Place
 from tests.support.docker_host import DockerHost, missing

@@ -9,8 +9,8 @@ import pytest
 from aiodocker import Docker
 
 from fastflow_runner.sandbox import MIB, Channel, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 from tests.sandbox_contract import Place
 from tests.surroundings_contract import LIMIT_BYTES, SurroundingsContract
 

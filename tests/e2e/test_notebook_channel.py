@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiodocker import Docker
 
 from fastflow_contracts.runs.run import RunStatus
-from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.docker.image import ensure_worker_image
 from tests.chaos.world import docker
 from tests.packages import make_wheel
 from tests.support.notebooks import events_of, publish_notebook, statuses, text_of

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
+from fastflow_runner.sandbox.docker.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
 from tests.support.installation import SLEEPS, Installation
 
 pytestmark = pytest.mark.docker

@@ -12,7 +12,7 @@ import pytest_asyncio
 import fastflow_runner.app
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.runs.lease import Lease
-from fastflow_runner.backend import open_backend
+from fastflow_runner.backend.choose import open_backend
 from fastflow_runner.presence import PresenceWriter
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.dummy import DummyOutcome, DummySandboxes
@@ -30,7 +30,7 @@ async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         jobs.append(job)
         return DummyOutcome()
 
-    monkeypatch.setattr("fastflow_runner.backend.DummySandboxes", lambda: DummySandboxes(play))
+    monkeypatch.setattr("fastflow_runner.backend.plain.DummySandboxes", lambda: DummySandboxes(play))
     settings = RunnerSettings(sandbox="dummy", data_dir=str(tmp_path))
     opening = open_backend(settings, runner="one", installation="test", environ={}, say=lambda line: None)
     async with opening as backend, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:

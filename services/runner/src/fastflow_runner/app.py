@@ -27,7 +27,8 @@ from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_contracts.service.parts import degraded, keep
 from fastflow_runner.attempts.context import AttemptContext
-from fastflow_runner.backend import Backend, open_backend
+from fastflow_runner.backend.backend import Backend
+from fastflow_runner.backend.choose import open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.output.quota import OutputQuota

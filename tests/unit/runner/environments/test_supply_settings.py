@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastflow_contracts.service.settings import BadSettings, load
-from fastflow_runner.backend import _supply
+from fastflow_runner.backend.packages import supply as supply_of
 from fastflow_runner.environments.environments import EnvironmentRequest
 from fastflow_runner.environments.store import docker_place, environment_key
 from fastflow_runner.environments.supply import ANY_SUPPLY, Supply
@@ -18,7 +18,7 @@ PLACE = docker_place(image="i", base_image="b", volume="v", network="none", arch
 
 def supply(**environ: str) -> Supply:
     settings = load(RunnerSettings, environ)
-    return _supply(settings, access(environ, PLACE, settings.index_credentials))
+    return supply_of(settings, access(environ, PLACE, settings.index_credentials))
 
 
 def test_nothing_is_demanded_by_default() -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from fastflow_runner.proxy.request import Build, Denied, Ours, Passed, Request
 from fastflow_runner.proxy.rules import check, plain
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker_config import (
+from fastflow_runner.sandbox.docker.config import (
     LABEL_SCOPE,
     LABEL_TOKEN,
     container_config,

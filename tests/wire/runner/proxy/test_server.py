@@ -13,8 +13,8 @@ import pytest
 from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, LABEL_TOKEN
+from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
 
 
 async def test_an_attachment_that_is_refused_carries_no_second_request(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fastflow_contracts.pipelines.folder.requirements import decoded
 from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
-from fastflow_runner.sandbox.image import WORKER_PYTHON
+from fastflow_runner.sandbox.docker.image import WORKER_PYTHON
 from fastflow_runner.sandbox.job import Hold
 
 EnvironmentKey = NewType("EnvironmentKey", str)

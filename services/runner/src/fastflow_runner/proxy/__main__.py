@@ -16,7 +16,7 @@ from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.proxy.request import Build, Ours
 from fastflow_runner.proxy.server import DockerProxy
-from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
+from fastflow_runner.sandbox.docker.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.settings import RunnerSettings as RunnerSettings
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastflow_runner.proxy.request import Denied, Ours, Passed
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker_config import (
+from fastflow_runner.sandbox.docker.config import (
     FIREWALL_PREFIX,
     LABEL_SCOPE,
     LABEL_TOKEN,

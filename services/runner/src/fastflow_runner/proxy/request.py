@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fastflow_runner.sandbox.docker_config import listed_network
+from fastflow_runner.sandbox.docker.config import listed_network
 
 
 class Denied(Exception):

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastflow_runner.proxy.bodies import check_container, check_network, read_object
 from fastflow_runner.proxy.request import Denied, Ours, Passed, Request
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
-from fastflow_runner.sandbox.image import WORKER_REPOSITORY
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE
+from fastflow_runner.sandbox.docker.image import WORKER_REPOSITORY
 from fastflow_runner.sandbox.naming import PREFIX
 
 BUILD_BYTES_MAX: Final = 4 * 1024 * 1024

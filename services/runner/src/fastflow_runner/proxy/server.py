@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from fastflow_contracts.log import get_logger
 from fastflow_runner.proxy.request import Denied, Ours, Passed, Request
 from fastflow_runner.proxy.rules import BUILD_BYTES_MAX, check, plain
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE
 
 log = get_logger(__name__)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.guest.firewall.openings import BadDestination, read_opening
 from fastflow_runner.sandbox import SandboxError
-from fastflow_runner.sandbox.docker_config import listed_network
+from fastflow_runner.sandbox.docker.config import listed_network
 
 NetworkMax: TypeAlias = Literal["internet", "list", "none"]
 _INDEXES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")

@@ -29,7 +29,7 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 from fastflow_runner.sandbox.demand import NO_LIMITS, Demand, Open, Remove, WarmLimits, plan
-from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
+from fastflow_runner.sandbox.docker.sandboxes import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
 log = get_logger(__name__)

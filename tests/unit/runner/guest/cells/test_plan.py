@@ -15,7 +15,7 @@ from fastflow_contracts.runs import cells
 from fastflow_runner.guest.cells import notebook_rules as rules_inside
 from fastflow_runner.guest.cells import plan as plan_module
 from fastflow_runner.guest.cells.plan import INJECTED, UnusableNotebook, assignments, make_plan
-from fastflow_runner.sandbox.image import worker_context
+from fastflow_runner.sandbox.docker.image import worker_context
 from tests.support.notebooks import code, markdown, written
 
 

@@ -1,6 +1,6 @@
 """The Docker backend: one hardened container per sandbox. The runner attaches to reach its supervisor. I/O.
 
-This module calls the daemon (``docker_calls``) with bodies of ``docker_config``: create, attach, start, update, rename,
+This module calls the daemon (``calls``) with bodies of ``config``: create, attach, start, update, rename,
 inspect, list, remove. Each is a separate step and can be repeated. The daemon never pulls an image or removes a
 container by itself.
 
@@ -37,11 +37,11 @@ from fastflow_runner.sandbox import (
     SandboxError,
     SandboxSpec,
 )
-from fastflow_runner.sandbox.docker_calls import TwoNetworks, answers, seen_through, state_of
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, limits_config
-from fastflow_runner.sandbox.docker_networks import Networks
-from fastflow_runner.sandbox.docker_stream import RawStream
-from fastflow_runner.sandbox.firewall import DestinationAddress, Firewall, Helpers
+from fastflow_runner.sandbox.docker.calls import TwoNetworks, answers, seen_through, state_of
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, LABEL_TOKEN, container_config, limits_config
+from fastflow_runner.sandbox.docker.firewall import DestinationAddress, Firewall, Helpers
+from fastflow_runner.sandbox.docker.networks import Networks
+from fastflow_runner.sandbox.docker.stream import RawStream
 from fastflow_runner.sandbox.naming import LABEL_PREPARER
 
 END_TIMEOUT_S: Final = 2.0

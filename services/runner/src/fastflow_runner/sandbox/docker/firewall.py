@@ -22,10 +22,10 @@ import aiodocker
 
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import DaemonUnreachable, SandboxError
-from fastflow_runner.sandbox.docker_calls import answers, seen_through
-from fastflow_runner.sandbox.docker_config import FIREWALL_PREFIX, firewall_config, listed_network
-from fastflow_runner.sandbox.docker_networks import Network, Networks
-from fastflow_runner.sandbox.docker_stream import RawStream
+from fastflow_runner.sandbox.docker.calls import answers, seen_through
+from fastflow_runner.sandbox.docker.config import FIREWALL_PREFIX, firewall_config, listed_network
+from fastflow_runner.sandbox.docker.networks import Network, Networks
+from fastflow_runner.sandbox.docker.stream import RawStream
 
 AGAIN_S: Final = 30.0
 """Pause after a failure that may be over soon."""

@@ -15,8 +15,8 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
 from fastflow_contracts.log import get_logger
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
-from fastflow_runner.sandbox.image import WORKER_REPOSITORY
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE
+from fastflow_runner.sandbox.docker.image import WORKER_REPOSITORY
 
 log = get_logger(__name__)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner.backend import open_backend
-from fastflow_runner.sandbox import docker_daemon, image
-from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
+from fastflow_runner.backend.choose import open_backend
+from fastflow_runner.sandbox.docker import daemon as docker_daemon
+from fastflow_runner.sandbox.docker import image
+from fastflow_runner.sandbox.docker.daemon import NoDocker, find_daemon
 from fastflow_runner.settings import RunnerSettings
 
 NOBODY = 65534

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import aiodocker
 from aiodocker.exceptions import DockerError
 
-from fastflow_runner.sandbox.docker_calls import NameTaken, answers
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, network_config
+from fastflow_runner.sandbox.docker.calls import NameTaken, answers
+from fastflow_runner.sandbox.docker.config import LABEL_SCOPE, network_config
 
 NETWORK_PAUSE_S: Final = 0.1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.sandbox.image_gc import OLD_KEPT, unneeded
+from fastflow_runner.sandbox.docker.image_gc import OLD_KEPT, unneeded
 
 images = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 9), max_size=6)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.sandbox.image import ImageFailed, worker_context, worker_reference
+from fastflow_runner.sandbox.docker.image import ImageFailed, worker_context, worker_reference
 
 contexts = st.dictionaries(st.text("abc.", min_size=1, max_size=3), st.binary(max_size=8), max_size=3)
 
@@ -24,7 +24,7 @@ def test_the_base_image_is_part_of_the_name() -> None:
 
 def test_the_context_is_the_deployed_dockerfile() -> None:
     """It is the file in deploy/compose, not a copy."""
-    deployed = Path(__file__).parents[4] / "deploy/compose/worker.Dockerfile"
+    deployed = Path(__file__).parents[5] / "deploy/compose/worker.Dockerfile"
     assert worker_context(None)["Dockerfile"] == deployed.read_bytes()
 
 

@@ -12,7 +12,7 @@ import aiohttp
 from aiodocker.exceptions import DockerError
 
 from fastflow_runner.sandbox import DaemonUnreachable, ImageMissing, Missing, SandboxError
-from fastflow_runner.sandbox.docker_stream import UpgradeRefused
+from fastflow_runner.sandbox.docker.stream import UpgradeRefused
 
 CALL_TIMEOUT_S: Final = 60.0
 LAST_CALL_S: Final = 10.0
