@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, TypeAlias, dataclass_transform
+from typing import Annotated, Final, TypeAlias, dataclass_transform
 
 import msgspec
 
@@ -16,15 +16,20 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Ordinal: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 """The place of something in a row, from 1."""
 
-Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""An aware time. Decoding refuses a time without a zone: comparing it with an aware one would fail."""
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""Something that was measured, such as cores. A larger one overflows in sums and products."""
+
+Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=10**9)]
+"""Seconds, at most thirty years: no timer and no time that they are added to overflows."""
+
+UnixTime: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=250_000_000_000)]
+"""Seconds since 1970, up to the year 9892."""
+
+IS_INSTANT: Final = {"is_instant": True}
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True, extra=IS_INSTANT)]
+"""An aware time in one of ``YEARS``. A time without a zone cannot be compared with an aware one."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of every immutable value. msgspec does not inherit ``kw_only``, so each subclass repeats it."""
-
-
-def are_plausible(*times: datetime | None) -> bool:
-    """Return whether code can compute with all of *times*."""
-    return all(time is None or time.year in YEARS for time in times)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import Fact, Instant, are_plausible
+from fastflow_contracts.base import Count, Fact, Instant
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -62,7 +62,7 @@ class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     ok: bool
     error: str | None = None
     changes: tuple[PipelineChangeRecord, ...] = ()
-    pipelines: int = 0
+    pipelines: Count = 0
     """Number of pipelines listed after the sync."""
 
 
@@ -87,8 +87,6 @@ SYNC_STATUS = Codec(SyncStatusRecord)
 
 
 def check_pipeline(name: PipelineName, record: PipelineRecord) -> None:
-    """Check a stored record. Raises ``Malformed`` if it is another pipeline's, or its times cannot be computed with."""
+    """Check a stored record. Raises ``Malformed`` if it is another pipeline's."""
     if record.name != name:
         raise Malformed(f"it is the record of {record.name[:64]!r}")
-    if not are_plausible(record.removed_at, record.seen_at, record.live.live_since if record.live else None):
-        raise Malformed("a time in it is at the end of the calendar")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from fastflow_contracts.base import Fact, Instant
+from fastflow_contracts.base import Amount, Count, Fact, Instant, Ordinal
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
@@ -83,7 +83,7 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     parent: ParentRun | None = None
     """How that run ended."""
     root_run_id: RunId | None = None
-    hops: int = 0
+    hops: Count = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None
     redriven_as: RunId | None = None
@@ -99,12 +99,12 @@ class Hint(Fact, frozen=True, kw_only=True):
 
     pipeline: PipelineName
     run_id: RunId
-    attempt: int
-    concurrent_max: int = 0
+    attempt: Ordinal
+    concurrent_max: Count = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""
     run: RunRecord | None = None
     """The record at that time, which saves the reader of a fresh hint one read."""
-    revision: int = 0
+    revision: Count = 0
     """Revision of that record, which a claim must expect."""
 
 
@@ -112,10 +112,10 @@ class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The resource use of one attempt at one moment."""
 
     ts: Instant
-    cpu_cores: float
+    cpu_cores: Amount
     """Mean since the previous sample; not clamped."""
-    memory_bytes: int
-    memory_limit_bytes: int | None = None
+    memory_bytes: Count
+    memory_limit_bytes: Count | None = None
     soft_limit_exceeded: bool = False
 
 

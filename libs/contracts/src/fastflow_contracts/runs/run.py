@@ -11,13 +11,12 @@ an argument; every time here is aware and in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.base import Count, Fact, Instant, Ordinal, are_plausible
+from fastflow_contracts.base import Amount, Count, Duration, Fact, Instant, Ordinal
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import RunId, check_run_id
@@ -74,11 +73,11 @@ EDGES: Mapping[RunStatus, frozenset[RunStatus]] = {
 class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
 
-    cpu_cores: float | None = None
+    cpu_cores: Amount | None = None
     memory_bytes: Count | None = None
-    cpu_cores_soft: float | None = None
+    cpu_cores_soft: Amount | None = None
     memory_bytes_soft: Count | None = None
-    timeout_s: float = 0.0
+    timeout_s: Duration = 0.0
     """Of user code, per attempt; 0 = none."""
 
 
@@ -181,7 +180,7 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     error_type: RunErrorType | None = None
     error_message: str | None = None
     memory_bytes_peak: Count | None = None
-    cpu_cores_peak: float | None = None
+    cpu_cores_peak: Amount | None = None
     warnings: tuple[str, ...] = ()
     """One sentence for each soft limit that was passed."""
     log_sequence: Count = 0
@@ -278,23 +277,9 @@ RUN_INPUT = Codec(RunInput)
 
 
 def check_run(ref: RunRef, run: RunRecord) -> None:
-    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, names runs that cannot be, or has
-    times that no code can compute with.
-    """
+    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, or names runs that cannot be."""
     if run.ref != ref:
         raise Malformed(f"it is the record of run {run.id[:64]} of {run.pipeline[:64]}")
     for related in (run.order.parent_run_id, run.order.root_run_id):
         if related is not None:
             check_run_id(related)
-    state = run.state
-    times: tuple[datetime | None, ...]
-    match state:
-        case Pending():
-            times = (state.not_before,)
-        case Running():
-            times = (state.claimed_at, state.prepared_at, state.cancel_requested_at)
-        case Ended():
-            times = (state.at,)
-    ends = (time for each in run.attempts for time in (each.claimed_at, each.prepared_at, each.finished_at))
-    if not are_plausible(run.created_at, run.order.scheduled_for, *times, *ends):
-        raise Malformed("a time in it is at the end of the calendar")
