@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -93,6 +94,13 @@ class Corrupt(NamedTuple):
     key: str
     """The key in the bucket, or the subject."""
     data: bytes
+
+
+def fresh_dice() -> random.Random:
+    """Return dice with a new seed, or with that of FASTFLOW_SEED. A test that fails shows it."""
+    seed = int(os.environ.get("FASTFLOW_SEED") or random.randrange(10**9))
+    print(f"FASTFLOW_SEED={seed}")
+    return random.Random(seed)
 
 
 def corrupt(dice: random.Random, count: int, victim: RunRef) -> Iterator[Corrupt]:

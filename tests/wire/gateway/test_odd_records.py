@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterator
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.pipelines.folder.bundle import File, pack
-from tests.support.corruption import Corrupt, corrupt
+from tests.support.corruption import Corrupt, corrupt, fresh_dice
 from tests.support.gateway import Client, running_gateway, store
 from tests.support.notebooks import written
 from tests.support.profile import lasting
@@ -30,7 +29,7 @@ OF_A_RUN = ("", "/logs", "/logs?tail=5", "/logs/lines", "/metrics", "/cells", "/
 
 async def test_every_page_and_answer_comes_whatever_is_stored(bus: Bus) -> None:
     """Of the lists, and of each odd pipeline, run and skip. No record breaks the answers about others."""
-    dice = random.Random()
+    dice = fresh_dice()
     code = pack({"main.ipynb": File(written("1"))})
     await publish_pipeline(bus, "other", code, type="notebook")
     victim = await store(bus, a_run("other", kind="notebook", bundle=code.sha256))

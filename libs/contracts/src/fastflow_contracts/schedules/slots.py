@@ -47,7 +47,7 @@ def upcoming(schedule: PipelineSchedule, now: datetime, count: int, anchor: date
 
 
 def next_slot(schedule: PipelineSchedule, after: datetime, anchor: datetime) -> datetime | None:
-    """Return the first slot later than *after*, in UTC; None without one or with a fault. *anchor*: see ``upcoming``."""
+    """Return the first slot later than *after*, in UTC; None without one, or with a fault. *anchor*: as above."""
     try:
         slot = _next(schedule, after, anchor)
     except (OverflowError, *_NO_ZONE):  # beyond the year 9999, or with a fault
