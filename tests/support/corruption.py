@@ -6,13 +6,15 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.subjects import JobRef, RunRef, ServiceRef
+from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -61,6 +63,8 @@ from fastflow_contracts.service.troubles import TROUBLES, ServiceTroubles
 from fastflow_contracts.sessions.spent import SPENT, SpentText
 from tests.support.ids import fresh_run_id
 from tests.support.records import T0, a_presence, a_run, an_attempt
+
+T = TypeVar("T")
 
 NONSENSE: Final[tuple[Any, ...]] = (
     *(None, True, -1, 0, 10**12, 10**30, -(2**63), 1e308, 0.5),
@@ -271,6 +275,19 @@ def _states_of(record: PipelineRecord) -> Iterator[Corrupt]:
 def _status() -> SyncStatusRecord:
     report = SyncReportRecord(source="x", started_at=T0, finished_at=T0, ok=True)
     return SyncStatusRecord(last=report, live=report, history=(report,))
+
+
+def odd(dice: random.Random, codec: Codec[T], value: T) -> T:
+    """Return *value* with one part replaced by nonsense that decodes."""
+    data = codec.encode(value)
+    while True:
+        with suppress(Malformed):
+            return codec.decode(spoilt(dice, data))
+
+
+def reread(codec: Codec[T], value: T) -> T:
+    """Return *value* as another service reads it. Raises ``Malformed``."""
+    return codec.decode(codec.encode(value))
 
 
 def _or(dice: random.Random, usual: str, odd: str) -> str:

@@ -7,6 +7,9 @@ from typing import Annotated, Final, TypeAlias, dataclass_transform
 
 import msgspec
 
+from fastflow_contracts.ids import RUN_ID_PATTERN, RunId
+from fastflow_contracts.names import NAME_PATTERN, PipelineName
+
 YEARS = range(2, 9_999)
 """Years of plausible times. Nearer to the ends of the calendar, adding a day or changing the zone is an error."""
 
@@ -15,6 +18,15 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 Ordinal: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 """The place of something in a row, from 1."""
+
+StoredRunId: TypeAlias = Annotated[RunId, msgspec.Meta(pattern=RUN_ID_PATTERN)]
+"""The id of a run in a message. Any other text would make subjects that the bus refuses."""
+
+StoredName: TypeAlias = Annotated[PipelineName, msgspec.Meta(pattern=NAME_PATTERN.removesuffix("$") + r"\Z")]
+"""The name of a pipeline in a message."""
+
+BundleName: TypeAlias = Annotated[str, msgspec.Meta(max_length=128)]
+"""The name of code in the object store: a hash. Empty: there is no code."""
 
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=-(2**53), le=2**53)]
 """Something that was measured, such as cores. A larger one overflows in sums and products."""

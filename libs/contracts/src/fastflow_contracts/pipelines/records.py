@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import Count, Fact, Instant
+from fastflow_contracts.base import BundleName, Count, Fact, Instant
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -12,7 +12,7 @@ from fastflow_contracts.pipelines.format.spec import PipelineSpec
 class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A valid version of a pipeline: what a trigger starts."""
 
-    bundle: str
+    bundle: BundleName
     """Name of its code in the object store: a hash."""
     commit: str | None = None
     commit_subject: str | None = None

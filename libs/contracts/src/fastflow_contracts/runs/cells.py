@@ -46,7 +46,7 @@ class Opened(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="opene
 class Injected(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="injected"):
     """A cell that sets the run's parameters was inserted after code cell ``after``."""
 
-    after: CellIndex
+    after: Count
     source: str
 
 

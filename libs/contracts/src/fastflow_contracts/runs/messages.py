@@ -5,12 +5,13 @@ Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations ar
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from fastflow_contracts.base import Amount, Count, Fact, Instant, Ordinal
+import msgspec
+
+from fastflow_contracts.base import Amount, Count, Fact, Instant, Ordinal, StoredName, StoredRunId
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import ParentRun, RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
@@ -67,26 +68,32 @@ Decision: TypeAlias = Started | Skipped
 """Sent to the trigger's reply header, if it has one. It may be lost: the record is the truth."""
 
 
+_SkipToken: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^([^\s.*>\x00-\x1f\x7f]{1,1000}|[A-Za-z0-9][A-Za-z0-9_.-]{0,63})\Z")
+]
+"""A pipeline's name, or any token of a subject: nobody could look another one's message up."""
+
+
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A refused start. Its whole message is kept beside it (``skips``)."""
 
     v: int = 1
-    id: RunId | None = None
+    id: StoredRunId | None = None
     """The run that it would have been; None in records of older versions, whose message is not kept."""
     at: Instant
-    pipeline: str
+    pipeline: _SkipToken
     """Its name, or the unchanged subject token if that is not a valid name."""
     reason: str
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
-    parent_run_id: RunId | None = None
+    parent_run_id: StoredRunId | None = None
     parent: ParentRun | None = None
     """How that run ended."""
-    root_run_id: RunId | None = None
+    root_run_id: StoredRunId | None = None
     hops: Count = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None
-    redriven_as: RunId | None = None
+    redriven_as: StoredRunId | None = None
     """The newest run that was started from it."""
     by_service: bool = False
     """A service wrote its message, so what that says of who started it is true."""
@@ -97,8 +104,8 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Hint(Fact, frozen=True, kw_only=True):
     """There may be work: run *run_id* was pending when this was published."""
 
-    pipeline: PipelineName
-    run_id: RunId
+    pipeline: StoredName
+    run_id: StoredRunId
     attempt: Ordinal
     concurrent_max: Count = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""

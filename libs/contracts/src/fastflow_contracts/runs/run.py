@@ -16,11 +16,10 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.base import Amount, Count, Duration, Fact, Instant, Ordinal
+from fastflow_contracts.base import Amount, BundleName, Count, Duration, Fact, Instant, Ordinal, StoredName, StoredRunId
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
-from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
 
@@ -85,7 +84,7 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What a run must do. Fixed when the run is created."""
 
     kind: Kind
-    bundle: str
+    bundle: BundleName
     """Hash of the code in the object store."""
     commit: str | None = None
     python_version: str
@@ -96,8 +95,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the schedule whose slot made the run."""
     scheduled_for: Instant | None = None
     """The slot."""
-    parent_run_id: RunId | None = None
-    root_run_id: RunId | None = None
+    parent_run_id: StoredRunId | None = None
+    root_run_id: StoredRunId | None = None
     """The first run of its chain; None = this one."""
     hops: Count = 0
     """How many runs in the chain came before this one."""
@@ -197,8 +196,8 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One run with all its attempts."""
 
     v: int = 1
-    id: RunId
-    pipeline: PipelineName
+    id: StoredRunId
+    pipeline: StoredName
     created_at: Instant
     order: Order
     state: State
@@ -241,8 +240,8 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
 
-    run_id: RunId
-    pipeline: PipelineName
+    run_id: StoredRunId
+    pipeline: StoredName
     status: RunStatus
     exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
@@ -277,9 +276,6 @@ RUN_INPUT = Codec(RunInput)
 
 
 def check_run(ref: RunRef, run: RunRecord) -> None:
-    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, or names runs that cannot be."""
+    """Check a stored record. Raises ``Malformed`` if it is another run's."""
     if run.ref != ref:
         raise Malformed(f"it is the record of run {run.id[:64]} of {run.pipeline[:64]}")
-    for related in (run.order.parent_run_id, run.order.root_run_id):
-        if related is not None:
-            check_run_id(related)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from fastflow_contracts import names
+from fastflow_contracts.base import StoredName
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
@@ -209,7 +210,7 @@ Timezone = Annotated[
     ),
 ]
 RunConfigId = Annotated[
-    str,
+    Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS_MAX)],
     _rule(
         f"a string of 1 to {ID_CHARACTERS_MAX} printable characters",
         value_parsers.matching(_ID),
@@ -218,7 +219,7 @@ RunConfigId = Annotated[
     ),
 ]
 Route = Annotated[
-    str,
+    Annotated[str, msgspec.Meta(max_length=ROUTE_CHARACTERS_MAX)],
     _rule(
         f"a text of 1 to {ROUTE_CHARACTERS_MAX} printable characters, without spaces around it",
         value_parsers.matching(ROUTE_PATTERN),
@@ -227,7 +228,7 @@ Route = Annotated[
     ),
 ]
 PipelineRef = Annotated[
-    names.PipelineName,
+    StoredName,
     _rule(
         "a pipeline's name: up to 64 letters A-Z, digits, '_', '.' and '-', the first one a letter or digit",
         value_parsers.pipeline_name,
