@@ -30,8 +30,7 @@ profile.load()
 
 # SIGINT is ignored in what a shell starts in the background, and then in everything that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# The same holds for SIGHUP below ``nohup``. With a handler it still does not end the tests, and programs that they start
-# get the default.
+# The same holds for SIGHUP below ``nohup``. A handler keeps the tests alive, and what they start gets the default.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from fastflow_contracts.base import Fact, StoredName
+from fastflow_contracts.base import Count, Fact, StoredName
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.names import token
 from fastflow_contracts.pipelines.format.spec import DownstreamRule
@@ -50,7 +50,7 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The links of one pipeline made through the API. Stored under ``links.<pipeline>``."""
 
-    v: int = 1
+    v: Count = 1
     links: tuple[Link, ...] = ()
     write_id: str = ""
 

@@ -26,7 +26,7 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one pipeline. Stored under ``pipeline.<name>``; only syncers write it."""
 
-    v: int = 1
+    v: Count = 1
     name: PipelineName
     live: Version | None = None
     """The last valid version. None: there never was one."""
@@ -53,7 +53,7 @@ class PipelineChangeRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one sync."""
 
-    v: int = 1
+    v: Count = 1
     source: str
     """The folder or repository, without credentials."""
     commit: str | None = None
@@ -72,7 +72,7 @@ class SyncStatusRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     Stored under ``sync.status``.
     """
 
-    v: int = 1
+    v: Count = 1
     last: SyncReportRecord
     live: SyncReportRecord | None = None
     history: tuple[SyncReportRecord, ...] = ()

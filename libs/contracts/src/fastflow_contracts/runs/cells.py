@@ -129,7 +129,7 @@ CellEvent: TypeAlias = Opened | Injected | Began | Wrote | Part | Showed | Redre
 class CellChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive events of one attempt, without a gap."""
 
-    v: int = 1
+    v: Count = 1
     end: Count
     """How many events of the attempt this chunk and all earlier ones cover."""
     events: tuple[CellEvent, ...]

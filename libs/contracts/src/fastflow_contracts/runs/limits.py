@@ -34,7 +34,7 @@ class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """At most ``most`` runs at once."""
 
-    v: int = 1
+    v: Count = 1
     most: Count
     since: str = ""
     """What the set belongs to; a set that belongs to something else is built again."""
@@ -45,7 +45,7 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class ChainCount(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How many runs one chain has had, the first one included. It only grows."""
 
-    v: int = 1
+    v: Count = 1
     runs: Count = 1
     write_id: str = ""
 

@@ -51,7 +51,7 @@ class OpenText(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A part of one attempt's log."""
 
-    v: int = 1
+    v: Count = 1
     at: UnixTime
     lines: tuple[Piece, ...] = ()
     end: tuple[Count, Count]

@@ -24,7 +24,7 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     Other publishers send a run body, a CloudEvent, or any data; ``triggers`` reads all of them into this.
     """
 
-    v: int = 1
+    v: Count = 1
     triggered_by: TriggeredBy = "bus"
     key: str | None = None
     """Idempotency key: the same key on the same pipeline is the same run."""
@@ -60,7 +60,7 @@ class Started(Fact, frozen=True, kw_only=True, tag="started"):
 class Skipped(Fact, frozen=True, kw_only=True, tag="declined"):
     """The trigger starts no run. ``status`` is the HTTP status that fits best."""
 
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=0, le=599)]
     reason: str
 
 
@@ -77,7 +77,7 @@ _SkipToken: TypeAlias = Annotated[
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A refused start. Its whole message is kept beside it (``skips``)."""
 
-    v: int = 1
+    v: Count = 1
     id: StoredRunId | None = None
     """The run that it would have been; None in records of older versions, whose message is not kept."""
     at: Instant

@@ -16,7 +16,7 @@ LEASE_S_MAX = 86_400.0
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A runner is alive. Stored under ``runner.<id>`` and renewed by compare-and-set every ``PRESENCE_S``."""
 
-    v: int = 1
+    v: Count = 1
     runner: str
     instance: str
     """Random per process: a second process with the same runner id takes over, the first one notices and ends."""

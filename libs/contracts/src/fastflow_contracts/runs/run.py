@@ -195,7 +195,7 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One run with all its attempts."""
 
-    v: int = 1
+    v: Count = 1
     id: StoredRunId
     pipeline: StoredName
     created_at: Instant
@@ -251,7 +251,7 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the runner needs besides the code: stored beside the record, never shown, never repeated on the bus."""
 
-    v: int = 1
+    v: Count = 1
     env: dict[str, str] = {}
     """Clear variables, already merged in their order of precedence."""
     encrypted_env: dict[str, str] = {}

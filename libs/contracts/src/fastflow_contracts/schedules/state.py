@@ -14,7 +14,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from fastflow_contracts.base import YEARS, Fact, Instant
+from fastflow_contracts.base import YEARS, Count, Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
@@ -24,7 +24,7 @@ REMEMBERED = timedelta(days=30)
 class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one schedule, kept by the schedulers."""
 
-    v: int = 1
+    v: Count = 1
     definition: str
     """The timing that this state belongs to, in words. Another definition starts a new state."""
     anchor: Instant
@@ -41,7 +41,7 @@ class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Whether people want the schedule to fire. ``enabled: false`` in the metadata wins."""
 
-    v: int = 1
+    v: Count = 1
     enabled: bool
     at: Instant
     write_id: str = ""

@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
-from fastflow_contracts.base import Fact, Instant
+from fastflow_contracts.base import Count, Fact, Instant
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
@@ -32,7 +32,7 @@ PART_CHARACTERS_MAX: Final = 500
 class ServiceTroubles(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What is wrong in one process of a service. Stored under ``service.<service>.<id>``."""
 
-    v: int = 1
+    v: Count = 1
     service: str
     id: str
     """Random per process."""
