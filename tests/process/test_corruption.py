@@ -95,7 +95,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
             yield World(System(bus), server, Client(f"http://127.0.0.1:{port}", http), services)
         finally:
             for service in services:
-                service.die()
+                await service.remove()
                 (folder / f"{service.name}.log").write_text("\n".join(service.log))
             await server.end()
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+import pytest
 
 from fastflow_api import shapes
 from fastflow_contracts.runs import cells, logs
@@ -36,6 +37,8 @@ from tests.support.corruption import fresh_dice, odd
 from tests.support.notebooks import written
 from tests.support.profile import lasting
 from tests.support.records import T0
+
+pytestmark = pytest.mark.simulation
 
 TRIES: Final = lasting(1_000, long=30_000)
 NOTEBOOKS: Final = (written("1", "2"), written())

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef
@@ -23,6 +24,8 @@ from tests.support.corruption import a_full_pipeline, an_input, fresh_dice, in_a
 from tests.support.ids import fresh_run_id
 from tests.support.profile import lasting
 from tests.support.records import T0, at
+
+pytestmark = pytest.mark.simulation
 
 NAME: Final = PipelineName("odd")
 DAY_S: Final = 86_400

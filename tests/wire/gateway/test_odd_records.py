@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import pytest
+
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import TooLarge
@@ -24,6 +26,8 @@ LISTS = (
     *("/api/skipped", "/api/pipelines/graph", "/api/runners", "/api/pipelines/other/stats"),
     *("/pipelines/other", "/api/pipelines/other/runs", "/runs?pipeline=other"),
 )
+
+pytestmark = pytest.mark.simulation
 OF_A_RUN = ("", "/logs", "/logs?tail=5", "/logs/lines", "/metrics", "/cells", "/notebook")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
+
 from fastflow_contracts.runs.run import RUN, RunErrorType
 from fastflow_contracts.runs.state_machine import (
     Adopt,
@@ -23,6 +25,8 @@ from fastflow_contracts.runs.state_machine import (
 from tests.support.corruption import fresh_dice, in_any_state, odd, reread
 from tests.support.profile import lasting
 from tests.support.records import T0
+
+pytestmark = pytest.mark.simulation
 
 LATER = T0 + timedelta(days=1)
 FAILED = AttemptOutcome(finished_at=LATER, error_type=RunErrorType.SCRIPT_ERROR, exit_code=1)
