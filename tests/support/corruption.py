@@ -282,7 +282,7 @@ def odd(dice: random.Random, codec: Codec[T], value: T) -> T:
     data = codec.encode(value)
     while True:
         with suppress(Malformed):
-            return codec.decode(spoilt(dice, data))
+            return codec.decode(_with_nonsense(dice, data))
 
 
 def reread(codec: Codec[T], value: T) -> T:
@@ -304,9 +304,13 @@ def spoilt(dice: random.Random, data: bytes) -> bytes:
         case 2:
             return data[: dice.randrange(len(data))]
         case _:
-            tree = json.loads(data)
-            _replace_one(dice, tree)
-            return json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            return _with_nonsense(dice, data)
+
+
+def _with_nonsense(dice: random.Random, data: bytes) -> bytes:
+    tree = json.loads(data)
+    _replace_one(dice, tree)
+    return json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _replace_one(dice: random.Random, tree: Any) -> None:

@@ -40,7 +40,7 @@ from tests.support.records import T0
 
 pytestmark = pytest.mark.simulation
 
-TRIES: Final = lasting(1_000, long=30_000)
+TRIES: Final = lasting(1_000, long=10_000)
 NOTEBOOKS: Final = (written("1", "2"), written())
 EVENTS: Final[tuple[CellEvent, ...]] = (
     Opened(at=1.0, kernel="python", cells=2),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.simulation
 
 NAME: Final = PipelineName("odd")
 DAY_S: Final = 86_400
-TRIES: Final = lasting(500, long=10_000)
+TRIES: Final = lasting(500, long=5_000)
 
 
 def test_a_timetable_computes_with_any_pipeline_and_state() -> None:

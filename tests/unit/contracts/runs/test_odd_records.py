@@ -34,7 +34,7 @@ FAILED = AttemptOutcome(finished_at=LATER, error_type=RunErrorType.SCRIPT_ERROR,
 
 def test_no_command_fails_on_a_record_that_decodes() -> None:
     dice = fresh_dice()
-    for _ in range(lasting(1_000, long=20_000)):
+    for _ in range(lasting(1_000, long=5_000)):
         run = odd(dice, RUN, in_any_state(dice))
         attempt, epoch = getattr(run.state, "attempt", 1), getattr(run.state, "epoch", run.epoch)
         commands: tuple[Command, ...] = (
