@@ -1,7 +1,8 @@
 """The interface of a sandbox, the isolated place where user code runs. No implementation.
 
 **Sandbox.** A sandbox has one supervisor (``guest.supervisor``) as its first process. It serves one attempt of one
-run and is never reused. The backends are ``docker`` and ``process``; ``dummy`` only simulates.
+run and is never reused. The backends are ``docker``, ``bubble`` and ``process``;
+``dummy`` only simulates.
 
 **Names.** The name identifies the attempt (``naming``). Opening a second sandbox with the same name raises
 ``AlreadyExists``, even if several runners share the daemon. This is the last guard against executing an attempt twice

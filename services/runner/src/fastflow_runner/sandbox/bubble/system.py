@@ -1,0 +1,96 @@
+"""What a sandbox sees of this machine: its programs and libraries, and of /etc what they need. I/O.
+
+Everything is read-only. Nobody's home, /run, /var, keys, or the password file are among it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fastflow_runner import guest
+from fastflow_runner.sandbox import Mount
+from fastflow_runner.sandbox.bubble.command import GUEST_PATH, HOST_NAME, WORK, SystemLink
+
+_TOP: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_WHOLE: Final = ("/usr", "/nix/store", "/gnu/store")
+_ETC: Final = (
+    *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "os-release"),
+    *("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf"),
+    *("pki/ca-trust/extracted", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
+    *("gai.conf", "host.conf", "locale.alias", "magic", "fonts", "terminfo", "debian_version", "python3"),
+)
+_PROCESSORS: Final = ("/sys/devices/system/cpu", "/sys/devices/system/node")
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where systems keep the certificates that they trust."""
+
+
+class SystemView(msgspec.Struct, frozen=True):
+    """What all sandboxes see of this machine."""
+
+    mounts: tuple[Mount, ...]
+    links: tuple[SystemLink, ...]
+    python: str
+    """Path of the supervisor's interpreter, outside and inside."""
+
+
+def system_view(ca_bundle: Path | None = None) -> SystemView:
+    """Look at this machine.
+
+    Args:
+        ca_bundle: The certificates that sandboxes trust, in place of the system's.
+    """
+    python = own_python()
+    mounts = [Mount(path, path) for path in _WHOLE if os.path.isdir(path)]
+    links = []
+    for path in _TOP:
+        if os.path.islink(path):
+            links.append(SystemLink(os.readlink(path), path))
+        elif os.path.isdir(path):
+            mounts.append(Mount(path, path))
+    mounts += [Mount(path, path) for path in (f"/etc/{name}" for name in _ETC) if os.path.exists(path)]
+    mounts += [Mount(path, path) for path in _PROCESSORS if os.path.isdir(path)]
+    prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
+    mounts += [Mount(prefix, prefix) for prefix in sorted(prefixes) if not _is_below(prefix, _WHOLE)]
+    mounts.append(Mount(str(Path(guest.__file__).parent), GUEST_PATH))
+    if ca_bundle is not None:
+        mounts += [Mount(str(ca_bundle), os.path.realpath(path)) for path in _BUNDLES if os.path.exists(path)]
+    return SystemView(tuple(mounts), tuple(links), python)
+
+
+def own_python() -> str:
+    """Return the path of the interpreter that runs the runner, without its environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
+def small_files(user: int, hosts: tuple[str, ...]) -> Mapping[str, bytes]:
+    """Return the files of /etc that are the sandbox's own, by path.
+
+    Args:
+        user: The id of all its processes.
+        hosts: ``name:address`` of what it can look up.
+    """
+    listed = [each.partition(":")[::2] for each in hosts]
+    lines = [f"127.0.0.1\tlocalhost {HOST_NAME}", f"::1\tlocalhost {HOST_NAME}"]
+    lines += [f"{address}\t{name}" for name, address in listed]
+    names = f"root:x:0:0:root:/:/usr/sbin/nologin\nrunner:x:{user}:{user}::{WORK}:/usr/sbin/nologin\n"
+    return {
+        "/etc/passwd": f"{names}nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n".encode(),
+        "/etc/group": f"root:x:0:\nrunner:x:{user}:\nnogroup:x:65534:\n".encode(),
+        "/etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
+        "/etc/hosts": "".join(f"{line}\n" for line in lines).encode(),
+    }
+
+
+def _is_below(path: str, parents: tuple[str, ...]) -> bool:
+    return any(path == parent or path.startswith(f"{parent}/") for parent in parents)
