@@ -16,12 +16,13 @@ from fastflow_runner.sandbox.bubble.launch import Launcher
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
 from fastflow_runner.sandbox.bubble.stage import Stage
 from fastflow_runner.sandbox.bubble.system import system_view
+from fastflow_runner.sandbox.bubble.tools import find_bubblewrap
 from tests.sandbox_contract import Place, SandboxContract
 
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    sandboxes = BubbleSandboxes(tmp_path / "sandboxes", Launcher("/usr/bin/bwrap", system_view(), Stage()))
+    sandboxes = BubbleSandboxes(tmp_path / "sandboxes", Launcher(find_bubblewrap(), system_view(), Stage()))
     place = Place(sandboxes, SandboxSpec(name=""))
     try:
         yield place

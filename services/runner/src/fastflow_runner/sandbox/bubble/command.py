@@ -44,6 +44,7 @@ def bubble_command(
     spec: SandboxSpec,
     mounts: Sequence[Mount],
     links: Sequence[SystemLink],
+    env: Mapping[str, str],
     files: Mapping[str, int],
     open_: Descriptors,
 ) -> list[str]:
@@ -54,6 +55,7 @@ def bubble_command(
         python: Path of the supervisor's interpreter inside.
         mounts: What it sees of this machine.
         links: Symbolic links of its system.
+        env: Base of its environment.
         files: Descriptors by the path of the file that gets their content.
         open_: The descriptors for bubblewrap itself.
     """
@@ -74,7 +76,7 @@ def bubble_command(
     for path, descriptor in files.items():
         words += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
     words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
-    for name, value in spec.env.items():
+    for name, value in {**env, **spec.env}.items():
         words += ["--setenv", name, value]
     words += ["--info-fd", str(open_.info), "--json-status-fd", str(open_.status), "--block-fd", str(open_.block)]
     if open_.seccomp is not None:

@@ -23,6 +23,7 @@ from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
 from fastflow_runner.sandbox.bubble.stage import Stage
 from fastflow_runner.sandbox.bubble.system import SystemView, small_files
+from fastflow_runner.sandbox.bubble.tools import Bubblewrap
 
 START_S: Final = 60.0
 """A machine that is this slow starts nothing."""
@@ -35,7 +36,7 @@ _INFO_BYTES_MAX: Final = 4096
 class Launcher(msgspec.Struct, frozen=True):
     """What all sandboxes of a runner are started with."""
 
-    bwrap: str
+    bubblewrap: Bubblewrap
     view: SystemView
     stage: Stage
     seccomp: bytes | None = None
@@ -68,17 +69,20 @@ async def launch(
             files = {path: _file(content, theirs) for path, content in contents.items()}
             seccomp = [] if launcher.seccomp is None else [_file(launcher.seccomp, theirs)]
             argv = bubble_command(
-                launcher.bwrap,
+                launcher.bubblewrap.path,
                 launcher.view.python,
                 spec,
                 mounts,
                 launcher.view.links,
+                launcher.view.env,
                 files,
                 Descriptors(info=its_info, status=status, block=its_block, seccomp=seccomp[0] if seccomp else None),
             )
             passed = [its_info, its_block, its_began, status, *files.values(), *seccomp]
             spawn = partial(_spawn, argv, spec.user, standard, passed)
-            process = launcher.stage.call(spawn, [mount.source for mount in mounts], spec.user)
+            process = launcher.stage.call(
+                spawn, [*launcher.bubblewrap.files, *(mount.source for mount in mounts)], spec.user
+            )
         try:
             async with asyncio.timeout(START_S):
                 if (pid := _pid(await _read(info))) is not None:

@@ -89,3 +89,4 @@ class BubbleSandboxes:
 
     async def close(self) -> None:
         """Sandboxes remain."""
+        self._launcher.stage.close()

@@ -15,6 +15,7 @@ import msgspec
 
 from fastflow_runner import guest
 from fastflow_runner.sandbox import Mount
+from fastflow_runner.sandbox.bubble.certificates import Certificates
 from fastflow_runner.sandbox.bubble.command import GUEST_PATH, HOST_NAME, WORK, SystemLink
 
 _TOP: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -26,13 +27,6 @@ _ETC: Final = (
     *("gai.conf", "host.conf", "locale.alias", "magic", "fonts", "terminfo", "debian_version", "python3"),
 )
 _PROCESSORS: Final = ("/sys/devices/system/cpu", "/sys/devices/system/node")
-_BUNDLES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
-"""Where systems keep the certificates that they trust."""
 
 
 class SystemView(msgspec.Struct, frozen=True):
@@ -42,13 +36,15 @@ class SystemView(msgspec.Struct, frozen=True):
     links: tuple[SystemLink, ...]
     python: str
     """Path of the supervisor's interpreter, outside and inside."""
+    env: Mapping[str, str]
+    """Base of the environment of all sandboxes."""
 
 
-def system_view(ca_bundle: Path | None = None) -> SystemView:
+def system_view(certificates: Certificates | None = None) -> SystemView:
     """Look at this machine.
 
     Args:
-        ca_bundle: The certificates that sandboxes trust, in place of the system's.
+        certificates: What sandboxes trust.
     """
     python = own_python()
     mounts = [Mount(path, path) for path in _WHOLE if os.path.isdir(path)]
@@ -63,9 +59,11 @@ def system_view(ca_bundle: Path | None = None) -> SystemView:
     prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     mounts += [Mount(prefix, prefix) for prefix in sorted(prefixes) if not _is_below(prefix, _WHOLE)]
     mounts.append(Mount(str(Path(guest.__file__).parent), GUEST_PATH))
-    if ca_bundle is not None:
-        mounts += [Mount(str(ca_bundle), os.path.realpath(path)) for path in _BUNDLES if os.path.exists(path)]
-    return SystemView(tuple(mounts), tuple(links), python)
+    env = {"LANG": "C.UTF-8"}
+    if certificates is not None:
+        mounts.append(Mount(certificates.source, certificates.target))
+        env["SSL_CERT_FILE"] = certificates.target
+    return SystemView(tuple(mounts), tuple(links), python, env)
 
 
 def own_python() -> str:
