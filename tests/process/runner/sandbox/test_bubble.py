@@ -11,10 +11,13 @@ import pytest
 
 from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import Channel, SandboxSpec
+from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
 from fastflow_runner.sandbox.bubble.launch import Launcher
+from fastflow_runner.sandbox.bubble.network import BubbleNetworks
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
 from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import system_view
 from fastflow_runner.sandbox.bubble.tools import find_bubblewrap
 from tests.sandbox_contract import Place, SandboxContract
@@ -22,7 +25,8 @@ from tests.sandbox_contract import Place, SandboxContract
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    sandboxes = BubbleSandboxes(tmp_path / "sandboxes", Launcher(find_bubblewrap(), system_view(), Stage()))
+    launcher = Launcher(find_bubblewrap(), system_view(), Stage(), program())
+    sandboxes = BubbleSandboxes(tmp_path / "sandboxes", launcher, BubbleNetworks(), find_cgroups())
     place = Place(sandboxes, SandboxSpec(name=""))
     try:
         yield place

@@ -17,16 +17,24 @@ from fastflow_runner.environments.environments import Environments, Identity
 from fastflow_runner.environments.store import bubble_place
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
+from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 from fastflow_runner.sandbox.bubble.launch import Launcher
+from fastflow_runner.sandbox.bubble.network import BubbleNetworks
 from fastflow_runner.sandbox.bubble.probe import host_facts, no_bubble
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
 from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.settings import RunnerSettings
 
 PROVE_S: Final = 30.0
+_OTHER_NETWORKS: Final = (
+    "or set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
+    "machine's, the bus included"
+)
 
 
 async def bubble_backend(
@@ -45,8 +53,13 @@ async def bubble_backend(
             f"{error.filename or directory} cannot be made or read ({error.strerror})",
             "move away what is there, or set another FASTFLOW_DATA_DIR or FASTFLOW_CA_BUNDLE",
         ) from error
-    launcher = Launcher(bubblewrap, system_view(certificates), Stage())
-    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher)
+    opened = (*openings(settings.network_open), *package_hosts(environ))
+    networks = BubbleNetworks(opened=opened, network=settings.network)
+    if networks.why_not:
+        raise NoBubble(networks.why_not.rstrip("."), _OTHER_NETWORKS)
+    launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
+    cgroups = await asyncio.to_thread(find_cgroups)
+    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups)
     place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
     found = package_access(settings, environ, place)
     backend = Backend(

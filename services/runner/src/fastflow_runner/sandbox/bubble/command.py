@@ -47,6 +47,8 @@ def bubble_command(
     env: Mapping[str, str],
     files: Mapping[str, int],
     open_: Descriptors,
+    *,
+    shares_network: bool = False,
 ) -> list[str]:
     """Return the command of one sandbox.
 
@@ -58,9 +60,12 @@ def bubble_command(
         env: Base of its environment.
         files: Descriptors by the path of the file that gets their content.
         open_: The descriptors for bubblewrap itself.
+        shares_network: Whether its network is this machine's.
     """
     user = str(spec.user)
     words = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", user, "--gid", user]
+    if shares_network:
+        words.append("--share-net")
     words += ["--hostname", HOST_NAME, "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"]
     words += ["--proc", "/proc", "--dev", "/dev"]
     for path, size_bytes, mode in (

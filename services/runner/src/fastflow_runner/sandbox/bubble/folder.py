@@ -19,7 +19,7 @@ import fcntl
 import os
 import select
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -173,10 +173,6 @@ def folders(root: Path) -> list[SandboxFolder]:
             return [SandboxFolder(Path(entry.path)) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
-
-
-def new_record(labels: Mapping[str, str], token: bytes) -> BubbleRecord:
-    return BubbleRecord(labels=dict(labels), token=token.hex())
 
 
 def _has_ended(process: int) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
@@ -21,6 +21,7 @@ from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
+from fastflow_runner.sandbox.bubble.network import NetworkPlan
 from fastflow_runner.sandbox.bubble.stage import Stage
 from fastflow_runner.sandbox.bubble.system import SystemView, small_files
 from fastflow_runner.sandbox.bubble.tools import Bubblewrap
@@ -48,12 +49,12 @@ Prepare = Callable[[int], Awaitable[None]]
 
 
 async def launch(
-    launcher: Launcher, folder: SandboxFolder, spec: SandboxSpec, prepare: Prepare, extra: Mapping[str, bytes]
+    launcher: Launcher, folder: SandboxFolder, spec: SandboxSpec, plan: NetworkPlan, prepare: Prepare
 ) -> subprocess.Popen[bytes]:
     """Start the sandbox of *folder*, and return its bubblewrap.
 
     Args:
-        extra: Content of further files of it, by path.
+        plan: Its network, which *prepare* gives it.
 
     Raises:
         SandboxError: It did not start; no process of it is left.
@@ -65,7 +66,7 @@ async def launch(
             began, its_began = _pipe(ours, theirs)
             *standard, status = theirs.enter_context(folder.for_the_sandbox())
             mounts = (*launcher.view.mounts, *spec.mounts)
-            contents = {**small_files(spec.user, spec.hosts), **extra}
+            contents = small_files(spec.user, plan.hosts, plan.resolv_conf)
             files = {path: _file(content, theirs) for path, content in contents.items()}
             seccomp = [] if launcher.seccomp is None else [_file(launcher.seccomp, theirs)]
             argv = bubble_command(
@@ -77,6 +78,7 @@ async def launch(
                 launcher.view.env,
                 files,
                 Descriptors(info=its_info, status=status, block=its_block, seccomp=seccomp[0] if seccomp else None),
+                shares_network=plan.is_shared,
             )
             passed = [its_info, its_block, its_began, status, *files.values(), *seccomp]
             spawn = partial(_spawn, argv, spec.user, standard, passed)

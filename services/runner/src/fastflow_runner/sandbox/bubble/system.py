@@ -26,6 +26,8 @@ _ETC: Final = (
     *("pki/ca-trust/extracted", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
     *("gai.conf", "host.conf", "locale.alias", "magic", "fonts", "terminfo", "debian_version", "python3"),
 )
+_NO_NAMES: Final = b"nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
+"""Nothing listens there: a look-up fails at once."""
 _PROCESSORS: Final = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 
 
@@ -71,12 +73,13 @@ def own_python() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def small_files(user: int, hosts: tuple[str, ...]) -> Mapping[str, bytes]:
+def small_files(user: int, hosts: tuple[str, ...], resolv_conf: bytes) -> Mapping[str, bytes]:
     """Return the files of /etc that are the sandbox's own, by path.
 
     Args:
         user: The id of all its processes.
-        hosts: ``name:address`` of what it can look up.
+        hosts: ``name:address`` of what it can look up, where it cannot ask a name server.
+        resolv_conf: Its name servers; empty: none.
     """
     listed = [each.partition(":")[::2] for each in hosts]
     lines = [f"127.0.0.1\tlocalhost {HOST_NAME}", f"::1\tlocalhost {HOST_NAME}"]
@@ -86,6 +89,7 @@ def small_files(user: int, hosts: tuple[str, ...]) -> Mapping[str, bytes]:
         "/etc/passwd": f"{names}nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n".encode(),
         "/etc/group": f"root:x:0:\nrunner:x:{user}:\nnogroup:x:65534:\n".encode(),
         "/etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
+        "/etc/resolv.conf": resolv_conf or _NO_NAMES,
         "/etc/hosts": "".join(f"{line}\n" for line in lines).encode(),
     }
 
