@@ -187,7 +187,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         bool,
         Env(
             "FASTFLOW_LEAVE_RUNNING",
-            "Scripts that run longer than the grace time: yes = left to the next runner (Docker only), no = stopped.",
+            "Scripts that run longer than the grace time: yes = left to the next runner (not by plain processes), "
+            "no = stopped.",
         ),
     ] = True
     log_bytes_max: Annotated[

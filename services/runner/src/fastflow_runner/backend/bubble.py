@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,11 @@ from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.settings import RunnerSettings
 
 PROVE_S: Final = 30.0
+_FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
+"""The kernel's own number of the process namespace that is no container's."""
+_END_WITH_RUNNER: Final = (
+    "Runs end with this runner, because it is in a container, and no later one can take them over."
+)
 _OTHER_NETWORKS: Final = (
     "or set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
     "machine's, the bus included"
@@ -59,11 +65,14 @@ async def bubble_backend(
         raise NoBubble(networks.why_not.rstrip("."), _OTHER_NETWORKS)
     launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
     cgroups = await asyncio.to_thread(find_cgroups)
-    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups)
+    outlives = _outlive()
+    more = () if outlives else (_END_WITH_RUNNER,)
+    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
     found = package_access(settings, environ, place)
     backend = Backend(
         kind="bubble",
+        outlives=outlives,
         daemon=None,
         sandboxes=sandboxes,
         environments=Environments(
@@ -106,6 +115,15 @@ async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) ->
 def refused(no: NoBubble) -> NoSandbox:
     """Return the error for an operator who asks for this backend where it cannot be."""
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
+
+
+def _outlive() -> bool:
+    """Whether processes that this one starts go on after it: not in a container, which ends with its program."""
+    if os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE:
+        return True
+    with suppress(OSError):
+        return Path("/proc/1/comm").read_text().strip() in ("systemd", "init")  # a container that is a whole system
+    return False
 
 
 def _builder() -> int | None:

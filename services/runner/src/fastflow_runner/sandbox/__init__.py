@@ -17,9 +17,9 @@ stops, the sandbox waits and memory does not grow. A channel does not know frame
 sandbox continues, and ``attach`` opens another channel. The backend drops output sent in between, and the supervisor
 repeats it. At most one channel is *used* at a time: the latest.
 
-**Restarts.** Docker sandboxes outlive their runner. ``held`` finds all sandboxes of this installation (``scope``) on
-this daemon, running or ended, with their original labels. A restarted runner knows only names and labels. Process
-sandboxes die with their runner, which lists only its own.
+**Restarts.** Docker and bubble sandboxes outlive their runner. ``held`` finds all sandboxes of this installation (its
+``scope`` on this daemon, or its directory), running or ended, with their original labels. A restarted runner knows only
+names and labels. Process sandboxes die with their runner, which lists only its own.
 
 **End.** When ``receive`` returns ``b""``, the channel is over. ``wait`` then returns how the sandbox ended, or raises
 ``Detached`` if it is still running. An ended sandbox keeps its name and its ``SandboxEnd`` until ``remove``. ``remove``

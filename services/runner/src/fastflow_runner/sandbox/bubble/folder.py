@@ -136,6 +136,15 @@ class SandboxFolder:
             os.close(descriptor)
         return False
 
+    def holders(self) -> list[int]:
+        """Return all processes whose standard input is the pipe of this sandbox, as far as this user may see that."""
+        found = []
+        for name in os.listdir("/proc"):
+            with suppress(OSError):
+                if name.isdigit() and os.readlink(f"/proc/{name}/fd/0") == str(self.path / "in"):
+                    found.append(int(name))
+        return found
+
     def pid(self) -> int | None:
         """Return the process id that the sandbox's first process has or had."""
         return self._status().child_pid

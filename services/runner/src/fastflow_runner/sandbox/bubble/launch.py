@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import msgspec
 
-from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
@@ -31,6 +30,8 @@ START_S: Final = 60.0
 END_S: Final = 30.0
 """How long killed processes may take to end: one in the middle of a write to a slow disk ends after it."""
 END_PAUSE_S: Final = 0.002
+NAMED_S: Final = 1.0
+"""How long bubblewrap may take to tell the process of a sandbox. If it ended first, that process would wait forever."""
 _INFO_BYTES_MAX: Final = 4096
 
 
@@ -112,17 +113,17 @@ async def end(folder: SandboxFolder, process: subprocess.Popen[bytes] | None = N
     Raises:
         SandboxError: They do not end.
     """
-    give_up_at = monotonic() + END_S
+    began = monotonic()
     while (process is not None and process.poll() is None) or folder.is_alive():
         if (first := folder.process()) is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(first, signal.SIGKILL)  # the kernel then kills all others in it
             os.close(first)
-        elif process is not None and folder.pid() is None:  # before bubblewrap has named its child
-            for pid in (*descendants(process.pid), process.pid):
+        elif folder.pid() is None and monotonic() > began + NAMED_S:  # its bubblewrap was killed before it told
+            for pid in folder.holders():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if monotonic() > give_up_at:
+        if monotonic() > began + END_S:
             raise SandboxError(f"the processes of the sandbox {folder.name} do not end; see {folder.path}.")
         await asyncio.sleep(END_PAUSE_S)
 

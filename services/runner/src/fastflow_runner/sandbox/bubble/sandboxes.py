@@ -33,18 +33,30 @@ _FILES: Final = "The number of files in memory (FASTFLOW_FILES_MAX) is bounded o
 class BubbleSandboxes:
     """Sandboxes in one directory. No other runner may use it at the same time."""
 
-    def __init__(self, root: Path, launcher: Launcher, networks: BubbleNetworks, cgroups: Cgroups) -> None:
+    def __init__(
+        self,
+        root: Path,
+        launcher: Launcher,
+        networks: BubbleNetworks,
+        cgroups: Cgroups,
+        *,
+        unenforced: tuple[str, ...] = (),
+    ) -> None:
+        """*unenforced*: what this machine cannot do besides, as sentences."""
         self._root = root
         self._launcher = launcher
         self._networks = networks
         self._cgroups = cgroups
+        self._more = unenforced
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._opening: set[str] = set()
+        self._channels: dict[str, BubbleChannel] = {}
+        """The latest of each sandbox."""
 
     @property
     def unenforced(self) -> tuple[str, ...]:
         filtered = () if self._launcher.seccomp else (UNFILTERED,)
-        return (*self._cgroups.unenforced, *self._networks.unenforced, *filtered, _FILES)
+        return (*self._cgroups.unenforced, *self._networks.unenforced, *filtered, _FILES, *self._more)
 
     async def open(self, spec: SandboxSpec) -> BubbleChannel:
         self._opening.add(spec.name)  # a listing must not mistake it for a leftover
@@ -71,7 +83,7 @@ class BubbleSandboxes:
 
             seen = replace(spec, mounts=(*spec.mounts, *cgroup.mounts))
             self._processes[spec.name] = await launch(self._launcher, folder, seen, plan, prepare)
-            return BubbleChannel(folder, token, cgroup.oom_killed)
+            return self._channel(folder, token, cgroup)
         except BaseException:
             await asyncio.shield(self._remove(folder))
             raise
@@ -97,7 +109,10 @@ class BubbleSandboxes:
 
     async def attach(self, held: Held) -> BubbleChannel:
         folder = SandboxFolder(self._root / held.name)
-        return BubbleChannel(folder, bytes.fromhex(folder.record().token), self._cgroup(folder).oom_killed)
+        token = bytes.fromhex(folder.record().token)
+        if (former := self._channels.pop(folder.name, None)) is not None:
+            await former.close()  # two that read one pipe would each get a part
+        return self._channel(folder, token, self._cgroup(folder))
 
     async def remove(self, name: str) -> None:
         await self._remove(SandboxFolder(self._root / name))
@@ -106,8 +121,13 @@ class BubbleSandboxes:
         cgroup = self._cgroup(folder)
         await end(folder, self._processes.get(folder.name))
         self._processes.pop(folder.name, None)
+        self._channels.pop(folder.name, None)
         await cgroup.remove()
         await asyncio.to_thread(folder.remove)
+
+    def _channel(self, folder: SandboxFolder, token: bytes, cgroup: Cgroup) -> BubbleChannel:
+        channel = self._channels[folder.name] = BubbleChannel(folder, token, cgroup.oom_killed)
+        return channel
 
     def _cgroup(self, folder: SandboxFolder) -> Cgroup:
         return self._cgroups.get(folder.name, folder.pid())
