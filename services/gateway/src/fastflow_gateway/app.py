@@ -33,6 +33,7 @@ from fastflow_gateway.errors import CannotListen
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
+from fastflow_gateway.http.compression import compress
 from fastflow_gateway.http.connections import CONNECTIONS, Connections
 from fastflow_gateway.http.listener import connections_room, listening
 from fastflow_gateway.http.protocol import Protocol
@@ -75,7 +76,8 @@ def build_app(
 ) -> web.Application:
     """Build the application. Its parts must already be running. *still_starting*: see ``serve``."""
     app = web.Application(
-        middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
+        middlewares=[middleware.record, compress, middleware.explain, middleware.guard],
+        client_max_size=BODY_BYTES_MAX,
     )
     app[SETTINGS] = settings
     app[app_keys.BUS] = bus

@@ -1,0 +1,90 @@
+"""Compressed answers: which coding a client accepts, and which answers are compressed. I/O: large bodies in a thread.
+
+gzip only: every client and the standard library know it. Streams are sent as they are: ADR 43 says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from aiohttp import HttpVersion11, web
+
+from fastflow_gateway.http.route import Handler
+
+BYTES_MIN: Final = 1024
+"""Smaller bodies fit into one packet anyway."""
+THREAD_BYTES_MIN: Final = 32 * 1024
+"""From this size on, a body is compressed in a thread."""
+LEVEL: Final = 4
+"""From 1 (fast) to 9 (small)."""
+VARY: Final = "Accept-Encoding"
+_TEXT: Final = re.compile(r"text/(?!event-stream$).*|application/(.+\+)?json|image/svg\+xml")
+"""Types of bodies that get smaller. Images and archives are compressed already."""
+_ELEMENT: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
+"""A coding with its weight, as in RFC 9110."""
+_FOREIGN: Final = frozenset({"cross-site", "same-site"})
+
+
+class Accepted(NamedTuple):
+    """What a client accepts."""
+
+    gzip: bool
+    """It accepts gzip, and does not prefer the plain body."""
+    plain: bool
+
+
+def accepted(fields: Iterable[str]) -> Accepted:
+    """Read the values of the ``Accept-Encoding`` headers of a request.
+
+    An element that is not valid counts as absent. Of a coding that is named twice, the lower weight counts.
+    """
+    weights: dict[str, float] = {}
+    for element in ",".join(fields).split(","):
+        if found := _ELEMENT.fullmatch(element.strip(" \t")):
+            name = found[1].lower()
+            coding = "gzip" if name == "x-gzip" else name
+            weights[coding] = min(weights.get(coding, 1.0), float(found[2] or 1))
+    others = weights.get("*")
+    gzip, plain = weights.get("gzip", others or 0.0), weights.get("identity", others)
+    return Accepted(gzip=gzip > 0 and gzip >= (plain or 0.0), plain=plain != 0)
+
+
+def gzipped(body: bytes | bytearray, level: int = LEVEL) -> bytes:
+    """Compress *body*. The same body always gives the same bytes."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+def accepted_by(request: web.Request) -> Accepted:
+    """What the client of *request* accepts. HTTP/1.0 gets plain bodies: its caches do not know ``Vary``."""
+    if request.version < HttpVersion11:
+        return Accepted(gzip=False, plain=True)
+    return accepted(request.headers.getall("Accept-Encoding", ()))
+
+
+@web.middleware
+async def compress(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Compress the answer if its client accepts that, and it gets smaller. A HEAD has the headers of its GET.
+
+    An answer that the page of another site made a browser ask for stays plain: from the lengths of many such answers
+    that page could guess what is in them (BREACH). A handler that sets an ``ETag`` has chosen the coding itself.
+    """
+    response = await handler(request)
+    if not isinstance(response, web.Response) or "ETag" in response.headers:
+        return response
+    body = response.body
+    if not isinstance(body, bytes | bytearray) or not body or not _TEXT.fullmatch(response.content_type):
+        return response
+    response.headers["Vary"] = VARY
+    may = accepted_by(request)
+    if not may.gzip or request.headers.get("Sec-Fetch-Site") in _FOREIGN or (may.plain and len(body) < BYTES_MIN):
+        return response
+    packed = await asyncio.to_thread(gzipped, body) if len(body) >= THREAD_BYTES_MIN else gzipped(body)
+    if len(packed) < len(body) or not may.plain:
+        response.body = packed
+        response.headers["Content-Encoding"] = "gzip"
+    return response
