@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import NamedTuple
@@ -17,10 +18,11 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import RUN, Ended, Verdict
 from tests.support.gateway import ANSWER_S, TOKEN, Client, running_gateway
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_run, an_attempt, publish_pipeline
 
 PIPELINES = 67
-PAGE_BYTES_MAX = 35 * 1024
+PAGE_BYTES_MAX = 35_000
 """The pipelines page on the wire."""
 SIGNED_IN = f"Authorization: Bearer {TOKEN}"
 GZIP = "Accept-Encoding: gzip"
@@ -82,6 +84,19 @@ async def test_the_page_with_67_pipelines_is_small_on_the_wire(client: Client) -
     assert packed.headers["content-length"] == str(len(packed.body))
     assert gzip.decompress(packed.body).count(b'<li class="pipeline') == PIPELINES
     assert len(packed.body) <= PAGE_BYTES_MAX < len(plain.body)
+
+
+async def test_a_bar_of_the_strip_leads_to_its_run(client: Client) -> None:
+    """Its link has the beginning of the id; one that is too short or nobody's leads nowhere."""
+    page = (await ask(client, "/", "Accept: text/html")).body.decode()
+    links = set(re.findall(r'href="(/runs/[^"]{11})" tabindex', page))
+    assert len(links) == PIPELINES * 20
+    link = links.pop()
+    answer = await ask(client, link, "Accept: text/html")
+    assert (answer.status, answer.headers["location"][:17]) == (303, link)
+    assert (await ask(client, answer.headers["location"], "Accept: text/html")).status == 200
+    for nobody in (link[: len("/runs/") + 7], "/runs/zzzzzzzzzzz", f"/runs/{fresh_run_id()[:11]}"):
+        assert (await ask(client, nobody, "Accept: text/html")).status == 404
 
 
 @pytest.mark.parametrize(

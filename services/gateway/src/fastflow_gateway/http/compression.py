@@ -19,8 +19,8 @@ BYTES_MIN: Final = 1024
 """Smaller bodies fit into one packet anyway."""
 THREAD_BYTES_MIN: Final = 32 * 1024
 """From this size on, a body is compressed in a thread."""
-LEVEL: Final = 4
-"""From 1 (fast) to 9 (small)."""
+LEVEL: Final = 6
+"""From 1 (fast, and a quarter larger) to 9 (twice as slow, and 4 % smaller)."""
 VARY: Final = "Accept-Encoding"
 _TEXT: Final = re.compile(r"text/(?!event-stream$).*|application/(.+\+)?json|image/svg\+xml")
 """Types of bodies that get smaller. Images and archives are compressed already."""
