@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_gateway.http.compression import Accepted, accepted, gzipped
+from fastflow_gateway.http.compression import Codings, accepted, gzipped
 
 PLAIN, GZIP, EITHER, NEITHER = (
-    Accepted(gzip=False, plain=True),
-    Accepted(gzip=True, plain=False),
-    Accepted(gzip=True, plain=True),
-    Accepted(gzip=False, plain=False),
+    Codings(gzip=False, plain=True),
+    Codings(gzip=True, plain=False),
+    Codings(gzip=True, plain=True),
+    Codings(gzip=False, plain=False),
 )
 
 
@@ -62,7 +62,7 @@ PLAIN, GZIP, EITHER, NEITHER = (
         (("gzip;q=0\u0661",), PLAIN),
     ],
 )
-def test_weights_are_honoured_and_what_is_not_valid_is_ignored(fields: tuple[str, ...], wanted: Accepted) -> None:
+def test_weights_are_honoured_and_what_is_not_valid_is_ignored(fields: tuple[str, ...], wanted: Codings) -> None:
     """A coding in doubt is not used."""
     assert accepted(fields) == wanted
 

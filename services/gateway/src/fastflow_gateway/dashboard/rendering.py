@@ -24,7 +24,6 @@ from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
 from fastflow_gateway.http.compression import VARY, accepted_by, gzipped
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.security.sessions import csrf_token
 from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
@@ -70,7 +69,7 @@ class Renderer:
         session = request.get(SESSION)
         common = {
             "signed_in": session is not None,
-            "csrf_token": csrf_token(session) if session else "",
+            "csrf_token": session.csrf_token() if session else "",
             "status_code": status,
             "here": "",
             "live": None,

@@ -29,7 +29,7 @@ _ELEMENT: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:;[ \t]*[qQ]
 _FOREIGN: Final = frozenset({"cross-site", "same-site"})
 
 
-class Accepted(NamedTuple):
+class Codings(NamedTuple):
     """What a client accepts."""
 
     gzip: bool
@@ -37,7 +37,7 @@ class Accepted(NamedTuple):
     plain: bool
 
 
-def accepted(fields: Iterable[str]) -> Accepted:
+def accepted(fields: Iterable[str]) -> Codings:
     """Read the values of the ``Accept-Encoding`` headers of a request.
 
     An element that is not valid counts as absent. Of a coding that is named twice, the lower weight counts.
@@ -50,7 +50,7 @@ def accepted(fields: Iterable[str]) -> Accepted:
             weights[coding] = min(weights.get(coding, 1.0), float(found[2] or 1))
     others = weights.get("*")
     gzip, plain = weights.get("gzip", others or 0.0), weights.get("identity", others)
-    return Accepted(gzip=gzip > 0 and gzip >= (plain or 0.0), plain=plain != 0)
+    return Codings(gzip=gzip > 0 and gzip >= (plain or 0.0), plain=plain != 0)
 
 
 def gzipped(body: bytes | bytearray, level: int = LEVEL) -> bytes:
@@ -59,10 +59,10 @@ def gzipped(body: bytes | bytearray, level: int = LEVEL) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
-def accepted_by(request: web.Request) -> Accepted:
+def accepted_by(request: web.Request) -> Codings:
     """What the client of *request* accepts. HTTP/1.0 gets plain bodies: its caches do not know ``Vary``."""
     if request.version < HttpVersion11:
-        return Accepted(gzip=False, plain=True)
+        return Codings(gzip=False, plain=True)
     return accepted(request.headers.getall("Accept-Encoding", ()))
 
 

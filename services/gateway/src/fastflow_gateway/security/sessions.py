@@ -22,12 +22,22 @@ CODE_S: Final = 15 * 60
 
 
 class BrowserSession(NamedTuple):
-    """The session of a signed-in browser. Its forms and scripts send a ``csrf_token`` to show that they are ours."""
+    """The session of a signed-in browser. Its forms and scripts send a ``csrf_token`` to show that they are
+    ours.
+    """
 
     id: str
     """What ends with it: see ``SpentStore``."""
     expires_at: datetime
     csrf: bytes
+
+    def csrf_token(self) -> str:
+        """A CSRF token of the session, another one each time.
+
+        The lengths of compressed pages tell something about a text that is the same in all of them (BREACH).
+        """
+        mask = secrets.token_bytes(len(self.csrf))
+        return (mask + _xor(mask, self.csrf)).hex()
 
 
 class Sessions:
@@ -86,15 +96,6 @@ def is_bearer(authorization: str, token: str) -> bool:
     """Whether the value of an ``Authorization`` header carries *token*; never, if that is empty."""
     given = authorization.partition(" ")[2].strip().encode("utf-8", "surrogatepass")
     return bool(token) and hmac.compare_digest(given, token.encode())
-
-
-def csrf_token(session: BrowserSession) -> str:
-    """A CSRF token of the session, another one each time.
-
-    The lengths of compressed pages tell something about a text that is the same in all of them (BREACH).
-    """
-    mask = secrets.token_bytes(len(session.csrf))
-    return (mask + _xor(mask, session.csrf)).hex()
 
 
 def is_csrf_token(session: BrowserSession, given: str) -> bool:
