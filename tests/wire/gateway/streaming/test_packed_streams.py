@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+import fastflow_api
 from fastflow_contracts.bus.client import Bus
 from tests.support.gateway import ANSWER_S, TOKEN, Client, claim, finish, running_gateway, say, store
 from tests.support.records import a_run
@@ -97,6 +98,23 @@ async def test_a_long_log_is_a_fraction_of_its_size_on_the_wire(bus: Bus) -> Non
         assert packed.text == plain.text
         assert plain.text.count("event: log") == 16_000
         assert packed.received < plain.received / 8
+
+
+async def test_the_client_follows_a_packed_stream(bus: Bus) -> None:
+    """Line by line, to its end."""
+    async with running_gateway(bus) as client:
+        run = await claim(bus, await store(bus, a_run()))
+        headers = {"Accept-Encoding": "gzip", "X-Forwarded-For": "203.0.113.9"}
+        async with (
+            fastflow_api.Client(client.url, TOKEN, headers=headers) as api,
+            asyncio.timeout(ANSWER_S),
+            aclosing(api.follow_log(run.id)) as lines,
+        ):
+            for number in range(3):
+                last = await say(bus, run, f"line {number}\n")
+                assert (await anext(lines)).line == f"line {number}"
+            await finish(bus, run, log_sequence=last)
+            assert [line async for line in lines] == []
 
 
 @pytest.mark.parametrize(

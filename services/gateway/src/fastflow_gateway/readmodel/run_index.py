@@ -8,11 +8,10 @@ by its id.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import product
+from itertools import islice, product
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -20,13 +19,11 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus, TriggeredBy
+from fastflow_gateway.readmodel.positions import Position, Positions
 from fastflow_gateway.views.run_counts import RunCounts
 
 RUNS_MAX: Final = 100_000
 """About 100 MB."""
-
-Position: TypeAlias = tuple[int, RunId]
-"""When a run was created (microseconds since 1970), and its id. Sorts runs, oldest first."""
 
 OVER: Final = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.INTERRUPTED)
 _Group: TypeAlias = tuple[str | None, RunStatus | None, TriggeredBy | None]
@@ -75,10 +72,10 @@ class RunIndex:
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._runs_max = runs_max
         self._rows: dict[RunId, _Row] = {}
-        self._orders: defaultdict[_Group, list[Position]] = defaultdict(list)
+        self._orders: defaultdict[_Group, Positions] = defaultdict(Positions)
         """Every run is in the groups of each choice of its pipeline, its status and its trigger. So no question looks
         at runs that it does not ask for, and a change costs the same however many runs are active."""
-        self._children: dict[RunId, list[Position]] = defaultdict(list)
+        self._children: defaultdict[RunId, Positions] = defaultdict(Positions)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
     def put(self, run: RunRecord, revision: int) -> bool:
@@ -95,14 +92,14 @@ class RunIndex:
         self._counts[run.pipeline].count(run)
         if old is None:
             for group in _groups(run, None):
-                insort(self._orders[group], position)
+                self._orders[group].add(position)
             if run.order.parent_run_id is not None:
-                insort(self._children[run.order.parent_run_id], position)
+                self._children[run.order.parent_run_id].add(position)
         else:
             self._counts[run.pipeline].count(old, times=-1)
         if previous is None or previous.status is not run.status:
             for group in _groups(run, run.status):
-                insort(self._orders[group], position)
+                self._orders[group].add(position)
             if previous is not None:
                 self._drop(position, _groups(run, previous.status))
         self._rows[run.id] = row
@@ -136,11 +133,12 @@ class RunIndex:
 
     def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
-        return [self._rows[run_id].run for _, run_id in reversed(self._order(pipeline)[-number:])]
+        return [self._rows[run_id].run for _, run_id in islice(self._order(pipeline).newest_first(), number)]
 
     def children(self, parent: RunId, number: int) -> list[RunRecord]:
         """The first *number* runs that *parent* started, oldest first."""
-        return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
+        known = self._children.get(parent, Positions())
+        return [self._rows[run_id].run for _, run_id in islice(known.oldest_first(), number)]
 
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""
@@ -158,22 +156,22 @@ class RunIndex:
         return len(self._rows)
 
     def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunRecord]:
-        order = self._order(query.pipeline, query.status, query.triggered_by)
-        start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
-        end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
+        at_least = None if query.since is None else (_microseconds(query.since), RunId(""))
+        ends = [] if query.until is None else [(_microseconds(query.until), RunId("~"))]
         if cursor is not None:
-            end = min(end, bisect_left(order, _parse_cursor(cursor)))
-        for index in range(end - 1, start - 1, -1):
-            yield self._rows[order[index][1]].run
+            ends.append(_parse_cursor(cursor))
+        order = self._order(query.pipeline, query.status, query.triggered_by)
+        for _, run_id in order.newest_first(at_least=at_least, below=min(ends, default=None)):
+            yield self._rows[run_id].run
 
     def _order(
         self, pipeline: str | None = None, status: RunStatus | None = None, triggered_by: TriggeredBy | None = None
-    ) -> list[Position]:
-        """The positions of all runs of a group, oldest first."""
-        return self._orders.get((pipeline, status, triggered_by), [])
+    ) -> Positions:
+        """The positions of all runs of a group."""
+        return self._orders.get((pipeline, status, triggered_by)) or Positions()
 
     def _forget_oldest(self) -> None:
-        heads = [order[0] for status in OVER if (order := self._order(status=status))]
+        heads = [order.oldest for status in OVER if (order := self._order(status=status))]
         if heads:
             self._forget(self._rows[min(heads)[1]].run)
 
@@ -183,14 +181,14 @@ class RunIndex:
         parent = run.order.parent_run_id
         if parent is not None:
             siblings = self._children[parent]
-            del siblings[bisect_left(siblings, _position(run))]
+            siblings.remove(_position(run))
             if not siblings:
                 del self._children[parent]
 
     def _drop(self, position: Position, groups: Iterable[_Group]) -> None:
         for group in groups:
             order = self._orders[group]
-            del order[bisect_left(order, position)]
+            order.remove(position)
             if not order:
                 del self._orders[group]
 
