@@ -12,6 +12,7 @@ import pytest
 import fastflow_api
 from fastflow_contracts.bus.client import Bus
 from tests.support.gateway import ANSWER_S, TOKEN, Client, claim, finish, running_gateway, say, store
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_run
 
 GZIP = "Accept-Encoding: gzip"
@@ -98,6 +99,28 @@ async def test_a_long_log_is_a_fraction_of_its_size_on_the_wire(bus: Bus) -> Non
         assert packed.text == plain.text
         assert plain.text.count("event: log") == 16_000
         assert packed.received < plain.received / 8
+
+
+async def test_a_whole_log_is_packed_while_it_is_read(bus: Bus) -> None:
+    """As text and as lines; an error before its beginning still has its status."""
+    async with running_gateway(bus) as client:
+        run = await claim(bus, await store(bus, a_run()))
+        for number in range(4):
+            await say(bus, run, "".join(f"record {number} {n}\n" for n in range(1_000)))
+        for path in (f"/api/runs/{run.id}/logs", f"/api/runs/{run.id}/logs/lines"):
+            async with following(client, path, GZIP, FROM_AFAR) as packed, following(client, path) as plain:
+                await packed.end()
+                await plain.end()
+            assert ("content-encoding" in packed.head, "content-encoding" in plain.head) == (True, False)
+            assert packed.text == plain.text
+            assert plain.text.count("record 3 ") == 1_000
+            assert packed.received < plain.received / 3
+        headers = {"Accept-Encoding": "gzip", "X-Forwarded-For": "203.0.113.9"}
+        assert (await client.get(f"/api/runs/{fresh_run_id()}/logs", headers=headers)).status == 404
+        silent = await store(bus, a_run())
+        async with following(client, f"/api/runs/{silent.id}/logs", GZIP, FROM_AFAR) as nothing:
+            await nothing.end()
+            assert nothing.text == ""
 
 
 async def test_the_client_follows_a_packed_stream(bus: Bus) -> None:

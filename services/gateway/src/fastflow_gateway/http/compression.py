@@ -58,14 +58,14 @@ def accepted(fields: Iterable[str]) -> Codings:
     return Codings(gzip=gzip > 0 and gzip >= (plain or 0.0), plain=plain != 0)
 
 
-class EventPacker:
-    """Compresses one stream of events. All that goes in comes out at once: no event waits for the next one."""
+class StreamPacker:
+    """Compresses one stream. All that goes in comes out at once: no event waits for the next one."""
 
     def __init__(self) -> None:
         self._packer = zlib.compressobj(STREAM_LEVEL, zlib.DEFLATED, 16 + STREAM_WINDOW_BITS, STREAM_MEMORY_LEVEL)
 
-    def pack(self, events: bytes | memoryview) -> bytes:
-        return self._packer.compress(events) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+    def pack(self, part: bytes | memoryview) -> bytes:
+        return self._packer.compress(part) + self._packer.flush(zlib.Z_SYNC_FLUSH)
 
     def end(self) -> bytes:
         """The last bytes of the stream."""
@@ -94,13 +94,13 @@ def may_pack(request: web.Request) -> bool:
     return accepted_by(request).gzip and request.headers.get("Sec-Fetch-Site") not in _FOREIGN
 
 
-def packer_for(request: web.Request) -> EventPacker | None:
-    """What compresses the stream of events that answers *request*; None: nothing does.
+def packer_for(request: web.Request) -> StreamPacker | None:
+    """What compresses the stream that answers *request*; None: nothing does.
 
     On one machine it would cost more time than it saves.
     """
     is_local = is_loopback(request.remote or "") and "X-Forwarded-For" not in request.headers
-    return EventPacker() if may_pack(request) and not is_local else None
+    return StreamPacker() if may_pack(request) and not is_local else None
 
 
 @web.middleware

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from fastflow_gateway.http.access import has_ended
-from fastflow_gateway.http.compression import VARY, EventPacker, packer_for
+from fastflow_gateway.http.compression import VARY, StreamPacker, packer_for
 
 EVENT_STREAM: Final = "text/event-stream"
 STREAMED: Final = (
@@ -37,7 +37,7 @@ HEARTBEAT: Final = b": still here\n\n"
 class EventStream:
     """An open answer of events. Create it with ``event_stream``."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, packer: EventPacker | None) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, packer: StreamPacker | None) -> None:
         self._request = request
         self._response = response
         self._packer = packer
