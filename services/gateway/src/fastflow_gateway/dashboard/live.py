@@ -15,7 +15,7 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming.followers import FOLLOWERS
 
 GATHER_S: Final = 0.25
-"""About the time within which changes are sent as one event. It varies: a thousand pages that are told in the same instant
+"""About the time within which changes are sent as one event. It varies: a thousand pages that are told in one instant
 would make every other answer wait."""
 CHANGED: Final = event("changed", None)
 
