@@ -54,7 +54,7 @@ class HintConsumer:
                     # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
                     await self._runner.slots.acquire()
                     self._runner.slots.release()
-                    await self._runner.until_daemon_answers()
+                await self._runner.until_daemon_answers()
                 try:
                     taken = await pull.take(self._hints_max(pull))
                 except ConsumerGone as error:
