@@ -65,7 +65,7 @@ class RunEndedConsumer:
         """React until cancelled."""
         stream = streams.bucket_stream(subjects.RUNS)
         consumer = streams.SCHEDULER
-        await consume(self._bus, stream, consumer, self._handle, at_once_max=AT_ONCE_MAX, matters=_may_be_an_end)
+        await consume(self._bus, stream, consumer, self._handle, at_once_max=AT_ONCE_MAX, matters=may_be_an_end)
 
     async def _handle(self, message: Message) -> None:
         run = decoded(RUN, message.data, where=message.subject) if message.data else None
@@ -104,7 +104,7 @@ class RunEndedConsumer:
                     )
 
 
-def _may_be_an_end(message: Message) -> bool:
+def may_be_an_end(message: Message) -> bool:
     """Whether it is the record of a run that is over, or unreadable. Three of four changes of a run are neither."""
     if not message.data:
         return False
