@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 LOOK_S = 5.0
 UNWATCHED_S = 0.5
-"""A run that ends sooner needs no subscription and no look at its record: half of what a runner sent and heard of it."""
+"""A run that ends sooner needs no subscription and no look at its record: half of a runner's messages."""
 
 
 async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callable[[], None]) -> None:
