@@ -28,10 +28,10 @@ log = get_logger(__name__)
 AGAIN_S = 1.0
 SOON_S = 10.0
 """A hint that is early by at most this much is redelivered when it is due: our clock may be behind the scheduler's."""
-
-
 FRESH_S = 2.0
 """A hint that has waited for longer may be stale: then the record is read before anything is fetched for the run."""
+HINTS_AT_ONCE_MAX = 8
+"""Most hints of one request. A runner that freezes holds as many back until they are delivered again."""
 
 
 class HintConsumer:
@@ -40,17 +40,20 @@ class HintConsumer:
     def __init__(self, context: AttemptContext, runner: AttemptRunner) -> None:
         self._context = context
         self._runner = runner
+        self._pulls: dict[Kind, Pull] = {}
 
     async def take(self, kind: Kind) -> None:
         """Take work of *kind* until cancelled. Attempts under way continue: see ``AttemptRunner.finish``."""
         async with Pull(self._context.bus, streams.WORK, kind) as pull:
+            self._pulls[kind] = pull
             while True:
-                # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
-                await self._runner.slots.acquire()
-                self._runner.slots.release()
+                if not pull.outstanding:
+                    # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
+                    await self._runner.slots.acquire()
+                    self._runner.slots.release()
                 await self._runner.until_daemon_answers()
                 try:
-                    taken = await pull.take(1)
+                    taken = await pull.take(self._hints_max(pull))
                 except ConsumerGone as error:
                     log.warning("consumer lost", error=str(error))
                     await asyncio.sleep(AGAIN_S)
@@ -61,6 +64,11 @@ class HintConsumer:
                         continue
                     await self._runner.slots.acquire()
                     self._runner.spawn(self._handle(message), f"hint-{message.sequence}")
+
+    def _hints_max(self, pull: Pull) -> int:
+        """How many hints to ask for at once: no more than there are slots for, with what the other kinds ask for."""
+        asked = sum(each.outstanding for each in self._pulls.values() if each is not pull)
+        return max(1, min(HINTS_AT_ONCE_MAX, (self._runner.free - asked) // len(self._pulls)))
 
     async def _handle(self, message: Message) -> None:
         hint = decoded(HINT, message.data, where=message.subject)
