@@ -92,6 +92,15 @@ async def newest_of(bus: Bus, stream: str, subjects: Sequence[str], *, at_least:
     return messages
 
 
+async def stored_on(bus: Bus, stream: str, subjects: Sequence[str]) -> list[StoredMessage]:
+    """Return the newest message on each of *subjects*, at most 1024, of which some may have none.
+
+    Messages may be missing: those beyond ``BATCH_BYTES_MAX``. Raises ``Unavailable`` as ``following``.
+    """
+    messages, _ = await _ask(bus, stream, {"multi_last": list(subjects), "batch": len(subjects)})
+    return messages
+
+
 async def subjects_of(bus: Bus, stream: str, subject: str) -> list[str]:
     """Return the subjects that match *subject* and have messages, sorted. Raises ``Unavailable``."""
     found: list[str] = []

@@ -21,6 +21,7 @@ class ScheduleStore:
             key_of=subjects.schedule_state_key,
             name_in=subjects.parse_schedule_state_key,
             check=check_state,
+            together=True,
         )
         self.switches: Bucket[JobRef, Switch] = Bucket(
             bus,
