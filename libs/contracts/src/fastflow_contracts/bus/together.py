@@ -73,7 +73,7 @@ class GroupGet:
         """Return the newest value under *key*, which has no wildcards, or None. Raises as ``Bus.get``."""
         return await self._group.ask(key)
 
-    async def _read(self, keys: list[str]) -> list[Entry | None | BusError]:
+    async def _read(self, keys: list[str]) -> list[Entry | BusError | None]:
         if len(keys) == 1:
             return [await self._read_one(keys[0])]
         wanted = [value_subject(self._bucket, key) for key in keys]
@@ -81,7 +81,7 @@ class GroupGet:
             found = {message.subject: message for message in await stored_on(self._bus, self._bucket_stream, wanted)}
         except BusError as error:
             return [error for _ in keys]
-        read: list[Entry | None | BusError] = []
+        read: list[Entry | BusError | None] = []
         for subject in wanted:
             message = found.get(subject)
             if message is None:  # perhaps only the answer is full
@@ -93,7 +93,7 @@ class GroupGet:
                 read.append(Entry(key, message.data, message.sequence, message.stored_at))
         return read
 
-    async def _read_one(self, key: str) -> Entry | None | BusError:
+    async def _read_one(self, key: str) -> Entry | BusError | None:
         try:
             return await self._bus.get(self._bucket, key)
         except BusError as error:

@@ -150,9 +150,7 @@ class RunStore:
                         return None
                     is_given = True
                 revision = (
-                    (await self._bus.commit(RUNS, [record, *beside]))[0]
-                    if beside
-                    else await self._new_runs.put(record)
+                    (await self._bus.commit(RUNS, [record, *beside]))[0] if beside else await self._new_runs.put(record)
                 )
             except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
