@@ -14,7 +14,6 @@ from typing import Final, Generic, TypeVar
 from fastflow_contracts.bus.client import Bus, Entry, Put
 from fastflow_contracts.bus.direct import stored_on
 from fastflow_contracts.bus.errors import BusError, Rejected, RevisionConflict, Unavailable
-from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
 A = TypeVar("A")
@@ -33,9 +32,11 @@ NOT_ATOMIC: Final = 10174
 class GroupCommit:
     """Writes values of one bucket, several in an atomic batch. Each succeeds or fails for itself."""
 
-    def __init__(self, bus: Bus, bucket: str) -> None:
+    def __init__(self, bus: Bus, bucket: str, *, reads: bool = True) -> None:
+        """*reads*: this user may read many messages of the bucket at once, to see which write of a batch conflicts."""
         self._bus = bus
         self._bucket = bucket
+        self._reads = reads
         self._is_atomic = True
         self._group = _Group(self._write, key=lambda put: put.key, size=lambda put: len(put.value))
 
@@ -54,11 +55,34 @@ class GroupCommit:
             if isinstance(error, Rejected) and error.code == NOT_ATOMIC:  # `bus ensure` has not run since the upgrade
                 self._is_atomic = False
                 return await self._write(puts)
+            return await self._write_apart(puts, await self._stale(puts, error))
         except BusError as error:
             return [error for _ in puts]
-        # One of them fails the whole batch. Halves find it with few requests, and a refused one costs no disk access.
-        middle = len(puts) // 2
-        return [*await self._write(puts[:middle]), *await self._write(puts[middle:])]
+
+    async def _write_apart(self, puts: list[Put], stale: set[str]) -> list[int | BusError]:
+        """Write a batch that was refused because of some of its writes: without those that are *stale*, if any."""
+        fresh = [put for put in puts if put.key not in stale]
+        if len(fresh) == len(puts):  # halves find the one, and a refused batch costs no disk access
+            middle = len(puts) // 2
+            return [*await self._write(puts[:middle]), *await self._write(puts[middle:])]
+        written = iter(await self._write(fresh) if fresh else ())
+        conflict = "another writer changed {} first."
+        return [RevisionConflict(conflict.format(put.key)) if put.key in stale else next(written) for put in puts]
+
+    async def _stale(self, puts: list[Put], error: BusError) -> set[str]:
+        """The keys of the writes that expect another revision than the stored one, as far as that is known."""
+        if not self._reads or not isinstance(error, RevisionConflict):
+            return set()
+        subjects = [value_subject(self._bucket, put.key) for put in puts]
+        try:
+            stored = {each.subject: each.sequence for each in await stored_on(self._bus, self._bucket, subjects)}
+        except BusError:
+            return set()
+        return {
+            put.key
+            for put, subject in zip(puts, subjects, strict=True)
+            if put.expect is not None and put.expect != stored.get(subject, 0)
+        }
 
 
 class GroupGet:
@@ -78,7 +102,7 @@ class GroupGet:
             return [await self._read_one(keys[0])]
         wanted = [value_subject(self._bucket, key) for key in keys]
         try:
-            found = {message.subject: message for message in await stored_on(self._bus, self._bucket_stream, wanted)}
+            found = {message.subject: message for message in await stored_on(self._bus, self._bucket, wanted)}
         except BusError as error:
             return [error for _ in keys]
         read: list[Entry | BusError | None] = []
@@ -98,10 +122,6 @@ class GroupGet:
             return await self._bus.get(self._bucket, key)
         except BusError as error:
             return error
-
-    @property
-    def _bucket_stream(self) -> str:
-        return bucket_stream(self._bucket)
 
 
 class _Asked(Generic[A, R]):

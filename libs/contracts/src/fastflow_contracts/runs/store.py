@@ -71,7 +71,7 @@ class RunStore:
             name_in=subjects.parse_input_key,
         )
         self._new_runs = GroupCommit(bus, RUNS)
-        self._new_inputs = GroupCommit(bus, INPUTS)
+        self._new_inputs = GroupCommit(bus, INPUTS, reads=False)
 
     async def load(self, ref: RunRef) -> Stored:
         """The run as it is stored now.

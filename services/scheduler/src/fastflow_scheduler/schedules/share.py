@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from fastflow_contracts.bus.subjects import JobRef
 
-GONE_S = 4.0
+GONE_S = 3.0
 """A scheduler that was silent for this long counts as dead."""
 OTHERS_MAX = 100
 """Other schedulers to know; more would compete with these."""
