@@ -2,8 +2,8 @@
 
 Cron has a resolution of minutes, so the slots of one minute share an instant. With hourly and daily pipelines an
 ordinary minute has some dozens of them, a full hour hundreds. This measures one ordinary minute, and the worst case:
-all 10,000 in the same instant; each with one scheduler and with three, which share the slots. Lateness is measured from outside, when the bus repeats that the run was created;
-meanwhile the runs continue to their ends, in empty sandboxes.
+all 10,000 in the same instant; with one scheduler, and with three that share the slots. Lateness is measured from
+outside, when the bus repeats that the run was created; meanwhile the runs continue to their ends, in empty sandboxes.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ KILL_P = 0.004
 DELAY_S = 1.0
 """How late a change may reach a scheduler."""
 OWN_P = 0.5
-"""Chance that a scheduler takes an action for its own, at each look: no view of who lives may do more than cost time."""
+"""Chance that a scheduler takes an action for its own, at each look: a wrong view of who lives only costs time."""
 DOWN_S = (3, 60, 600, 5 * 3600, 30 * 3600)
 """How long a killed scheduler stays away, one of these plus up to half of it."""
 
