@@ -20,6 +20,7 @@ class ScheduleStore:
             keys=subjects.SCHEDULE_STATE_KEYS,
             key_of=subjects.schedule_state_key,
             name_in=subjects.parse_schedule_state_key,
+            together=True,
         )
         self.switches: Bucket[JobRef, Switch] = Bucket(
             bus,
