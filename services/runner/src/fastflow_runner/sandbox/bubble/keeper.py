@@ -32,6 +32,7 @@ ORDER_BYTES_MAX = 1024 * 1024
 TUN = "/dev/net/tun"
 HELPER_S = 30.0
 SAID_BYTES_MAX = 65536
+LOOK_S = 0.001
 _TUN_NUMBER = os.makedev(10, 200)
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
@@ -99,6 +100,7 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     said, its_said = os.pipe()
     try:
+        _await_ids(sandbox)
         _pass_capabilities()
         with _Rules(order["rules"], network):
             is_ready = _start(order["helper"], sandbox, its_said, tells=order["tells"])
@@ -114,6 +116,17 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
     _say(answer, "ok")
     os.close(answer)
     _wait(sandbox, said)
+
+
+def _await_ids(sandbox: int) -> None:
+    """Return when the sandbox's user namespace has its ids: bubblewrap names its process before it writes them."""
+    is_over = False
+    while not is_over:
+        with open("/proc/self/uid_map") as users, open("/proc/self/gid_map") as groups:
+            if users.read() and groups.read():
+                return
+        is_over = bool(select.select((sandbox,), (), (), LOOK_S)[0])  # the kernel tells nobody when they are there
+    raise Failed("the sandbox ended before it was connected")
 
 
 def _wait(sandbox: int, said: int) -> None:
