@@ -1,9 +1,10 @@
 """Connects sandboxes to networks: a small process beside the runner. I/O. Standard library only; run as a file.
 
 Started as ``python -I -S keeper.py FD [USER]``. For each order that comes through the socket FD it forks a warden. The
-warden is the first process of a process namespace of its own, and has its own mounts. It sets the rules of the sandbox's network, starts the
-helper that carries its packets (``pasta`` or ``slirp4netns``), answers, and ends with the sandbox. Whatever ends the
-warden, the kernel then kills the helper. So a helper never outlives its sandbox, and needs no runner to end.
+warden has its own mounts, and is the first process of a process namespace of its own. It sets the rules of the
+sandbox's network, starts the helper that carries its packets (``pasta`` or ``slirp4netns``), answers, and ends with the
+sandbox. Whatever ends the warden, the kernel then kills the helper. So a helper never outlives its sandbox, and needs
+no runner to end.
 
 The keeper ends with its runner; wardens do not.
 
@@ -33,7 +34,7 @@ TUN = "/dev/net/tun"
 HELPER_S = 30.0
 SAID_BYTES_MAX = 65536
 LOOK_S = 0.001
-PRIVATE = "/tmp"
+PRIVATE = "/tmp"  # noqa: S108 - not the machine's
 """Where a warden, in a mount namespace of its own, puts what nobody else sees."""
 _TUN_NUMBER = os.makedev(10, 200)
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
