@@ -1,1 +1,1 @@
-"""The bubblewrap backend: a sandbox without a daemon, in namespaces of its own. ``sandboxes`` is its entry."""
+"""The sandbox `bubble`: our supervisor as process 1 under bubblewrap, without a daemon."""
