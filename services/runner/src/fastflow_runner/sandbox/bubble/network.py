@@ -177,7 +177,7 @@ class BubbleNetworks:
         helper = self._tools.helper
         assert helper is not None
         order = msgspec.json.encode(
-            {"rules": plan.rules, "helper": helper.command(pid, names=not plan.hosts), "tells": helper.tells}
+            {"rules": plan.rules, "helper": helper.command(names=not plan.hosts), "tells": helper.tells}
         )
         with ExitStack() as stack:
             descriptors = [os.pidfd_open(pid), os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)]
