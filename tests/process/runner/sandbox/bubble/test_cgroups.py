@@ -69,8 +69,9 @@ def make(cgroups: Cgroups) -> Iterator[Make]:
 
 def run(source: str, cgroup: Cgroup) -> tuple[str, str, int]:
     seen = {each.source: each.target for each in cgroup.mounts} | {meters.__file__: "/tmp/meters.py"}
-    mounts = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=mounts)
+    options = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
+    options = [*bubblewrap.INTERPRETER, *options]
+    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=options)
     stdout, stderr = process.communicate(timeout=120)
     return stdout, stderr, process.returncode
 
@@ -163,7 +164,8 @@ while True:
     if os.fork() == 0: os._exit(0)
 """
     cgroup = make(processes_max=60)
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join)
+    argv = [sys.executable, "-c", source]
+    process = bubblewrap.start(argv, joined=cgroup.join, options=bubblewrap.INTERPRETER)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     cgroup.kill()
