@@ -28,13 +28,13 @@ SPIN = "import time\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < un
 HOARD = "hoard = []\nwhile True: hoard.append(b'x' * 4_000_000)"
 MEASURE = f"""
 import subprocess, sys
-from meters import Cgroup
+from meters import CgroupMeter
 def yield_first():
     open("/proc/self/oom_score_adj", "w").write("1000")
-before = Cgroup()
+before = CgroupMeter()
 assert before.usable and before.oom_kills() == 0
 killed = subprocess.run([sys.executable, "-c", {HOARD!r}], preexec_fn=yield_first)
-after = Cgroup()
+after = CgroupMeter()
 print(killed.returncode, after.oom_kills(), after.memory_limit_bytes, after.cpu_s() > 0, after.memory_bytes() > 0)
 """
 
