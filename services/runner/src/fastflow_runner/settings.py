@@ -63,8 +63,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_NETWORK",
-            "Docker network of runs, created if missing. none = no network. In sandboxes of bubblewrap, host gives runs "
-            "this machine's network, the bus included, and any other name gives each run a network of its own.",
+            "Docker network of runs, created if missing. none = no network. In sandboxes of bubblewrap, host gives "
+            "runs this machine's network, the bus included, and any other name gives each run a network of its own.",
         ),
     ] = "fastflow"
     network_open: Annotated[
