@@ -281,9 +281,11 @@ def test_names_are_looked_up_by_the_machine_s_name_server_even_on_its_loopback(
 ) -> None:
     """And a run with a list has no name server."""
     resolver = tmp_path / "resolv.conf"
-    resolver.write_text("nameserver 127.0.0.53\n")
+    resolver.write_text("# ours\nnameserver 127.0.0.53\nsearch example.test\noptions ndots:1\n")
     doors = [("by name", "any.example.test", 80), *DOORS]
     with serving(machine.network, NAMES):
+        said = machine.run("print(open('/etc/resolv.conf').read())", helper=helper, user=user, resolver=str(resolver))
+        assert said == "nameserver 198.18.0.3\nsearch example.test\noptions ndots:1\n\n"
         found = machine.reached(doors, helper=helper, user=user, resolver=str(resolver))
         assert found == ["by name", "internet", "internet, another port"]
         listed = machine.reached(doors, helper=helper, resolver=str(resolver), reach=("one.example.test:80",))

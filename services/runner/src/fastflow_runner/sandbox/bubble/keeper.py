@@ -45,7 +45,7 @@ _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Failed(Exception):
+class NotConnected(Exception):
     """The network could not be made. The message is for the operator."""
 
 
@@ -79,7 +79,7 @@ def _become(user: int) -> None:
             _check(_libc.mount(b"tmpfs", os.path.dirname(TUN).encode(), b"tmpfs", 0, b"mode=0755"), "mount")
             os.mknod(TUN, stat.S_IFCHR | 0o600, _TUN_NUMBER)
             os.chown(TUN, user, user)
-    except (Failed, OSError):  # the helper says that it cannot open it
+    except (NotConnected, OSError):  # the helper says that it cannot open it
         pass
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -91,7 +91,7 @@ def _fork_warden(order: dict[str, Any], sandbox: int, network: int, owner: int, 
     try:
         _check(_libc.setns(owner, _CLONE_NEWUSER), "enter the sandbox's user namespace")
         _check(_libc.unshare(_CLONE_NEWPID | _CLONE_NEWNS), "make namespaces")
-    except Failed as error:
+    except NotConnected as error:
         _say(answer, str(error))
         return
     if os.fork() == 0:
@@ -112,8 +112,8 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
         os.close(its_said)
         if not is_ready:
             lines = [line for line in os.read(said, SAID_BYTES_MAX).decode(errors="replace").splitlines() if line]
-            raise Failed(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
-    except (Failed, OSError, subprocess.SubprocessError) as error:
+            raise NotConnected(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
+    except (NotConnected, OSError, subprocess.SubprocessError) as error:
         _say(answer, str(error))
         return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the helper
@@ -131,7 +131,7 @@ def _await_ids(sandbox: int) -> None:
             if users.read() and groups.read():
                 return
         is_over = bool(select.select((sandbox,), (), (), LOOK_S)[0])  # the kernel tells nobody when they are there
-    raise Failed("the sandbox ended before it was connected")
+    raise NotConnected("the sandbox ended before it was connected")
 
 
 def _wait(sandbox: int, said: int) -> None:
@@ -167,7 +167,7 @@ class _Rules:
         said = self._nft.communicate(timeout=HELPER_S)[1]
         if self._nft.returncode:
             why = " ".join(said.decode(errors="replace").split())[:300]
-            raise Failed(f"the kernel does not take the rules of its network ({why})")
+            raise NotConnected(f"the kernel does not take the rules of its network ({why})")
 
 
 def _start(command: list[str], sandbox: int, said: int, *, tells: bool) -> bool:
@@ -213,7 +213,7 @@ def _enter(network: int) -> None:
 
 def _check(result: int, what: str) -> None:
     if result < 0:
-        raise Failed(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+        raise NotConnected(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
 
 
 def _say(answer: int, text: str) -> None:
