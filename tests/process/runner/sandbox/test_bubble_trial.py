@@ -105,8 +105,7 @@ def test_if_bubblewrap_is_killed(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin" / "bwrap"
     fake.write_text(f'#!/bin/sh\ncase "$1" in --help) exec {real} --help;; esac\nkill -9 $$\n')
-    for folder in (fake, tmp_path / "bin", tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    fake.chmod(0o755)
     answer = said(tmp_path / "data", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert answer.startswith("something killed bubblewrap while it made a sandbox")
 

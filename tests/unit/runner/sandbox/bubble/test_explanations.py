@@ -47,6 +47,12 @@ UID_MAP = "bwrap: setting up uid map: Permission denied"
             "user.max_user_namespaces",
         ),
         (
+            "bwrap: Failed to mount tmpfs: Permission denied",  # SELinux, in Podman
+            HostFacts(userns_max=10_000, in_container=True),
+            "the container around this process forbids namespaces",
+            "apparmor=unconfined",
+        ),
+        (
             "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
             USUAL,
             "a container without a /proc of its own",
