@@ -56,8 +56,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is stored.  [default: .fastflow]")
 @click.option(
     "--sandbox",
-    type=click.Choice(["auto", "docker", "process"]),
-    help="Where scripts run; auto uses Docker if a daemon answers.  [default: auto]",
+    type=click.Choice(["auto", "docker", "bubble", "process"]),
+    help="Where scripts run; auto uses Docker if a daemon answers, else bubblewrap.  [default: auto]",
 )
 @click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
 def up(
@@ -194,8 +194,9 @@ def _key_line(path: Path, *, is_new: bool) -> str:
 def _sandbox(plan: UpPlan, runner: Presence) -> str:
     if runner.sandbox == "docker":
         return "a Docker container for each run"
-    requested = plan.environ.get("FASTFLOW_SANDBOX") == "process"
-    return f"plain processes, {'as requested' if requested else f'because {runner.sandbox_reason}'}"
+    what = "bubblewrap for each run" if runner.sandbox == "bubble" else "plain processes"
+    requested = plan.environ.get("FASTFLOW_SANDBOX") == runner.sandbox
+    return f"{what}, {'as requested' if requested else f'because {runner.sandbox_reason}'}"
 
 
 def _note_signals() -> list[int]:

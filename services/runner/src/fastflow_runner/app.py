@@ -142,7 +142,7 @@ async def _drain(
 async def _finish(settings: RunnerSettings, backend: Backend, runner: AttemptRunner) -> None:
     """Give runs the grace time; then stop them, or leave them to the next runner if sandboxes outlive this one."""
     await runner.finish(settings.grace_s)
-    if runner.busy and not (settings.leave_running and backend.kind == "docker"):
+    if runner.busy and not (settings.leave_running and backend.outlives):
         runner.abandon_all("Fast-Flow was stopped while this ran; start it again")
         await runner.finish(STOP_S)
 

@@ -38,11 +38,11 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         "script,notebook"
     )
     sandbox: Annotated[
-        Literal["auto", "docker", "process", "dummy"],
+        Literal["auto", "docker", "bubble", "process", "dummy"],
         Env(
             "FASTFLOW_SANDBOX",
-            "Where scripts run: docker, process, or auto (Docker if a daemon answers). dummy runs nothing; use it "
-            "only for measurements.",
+            "Where scripts run: docker; bubble (bubblewrap, without a daemon); process (no isolation); or auto (Docker "
+            "if a daemon answers, else bubble if this machine can). dummy runs nothing; use it only for measurements.",
         ),
     ] = "auto"
     data_dir: Annotated[
@@ -188,7 +188,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         bool,
         Env(
             "FASTFLOW_LEAVE_RUNNING",
-            "Scripts that run longer than the grace time: yes = left to the next runner (Docker only), no = stopped.",
+            "Scripts that run longer than the grace time: yes = left to the next runner (not by plain processes), "
+            "no = stopped.",
         ),
     ] = True
     log_bytes_max: Annotated[

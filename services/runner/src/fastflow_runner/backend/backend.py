@@ -37,6 +37,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
     installation: str
+    outlives: bool = False
+    """Whether its sandboxes go on after this runner, for the next one."""
     cores: int | None = None
     """The daemon's processor cores; it refuses a higher limit. None: any limit is accepted."""
     memory_bytes_max: int | None = None

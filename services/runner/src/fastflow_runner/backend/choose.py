@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
 from fastflow_runner.backend.backend import Backend, NoSandbox
+from fastflow_runner.backend.bubble import bubble_backend, refused
 from fastflow_runner.backend.docker import docker_backend, prove, worker_image
 from fastflow_runner.backend.plain import dummy_backend, process_backend
+from fastflow_runner.sandbox.bubble.tools import NoBubble
 from fastflow_runner.sandbox.docker.daemon import NoDocker, find_daemon
 from fastflow_runner.settings import RunnerSettings
 
@@ -28,7 +30,7 @@ async def open_backend(
         say: gets lines of progress.
 
     Raises:
-        NoSandbox: the settings ask for Docker, and it is not available, or not with the runtime that they name.
+        NoSandbox: the settings ask for Docker or bubblewrap, and it is not available, or not as they name it.
         BadOpening: what the settings open cannot be read.
     """
     async with AsyncExitStack() as stack:
@@ -50,6 +52,11 @@ async def _open(
         return dummy_backend(settings, runner, installation)
     if settings.sandbox == "process":
         return process_backend(settings, runner, environ, installation)
+    if settings.sandbox == "bubble":
+        try:
+            return await bubble_backend(settings, runner, environ, installation)
+        except NoBubble as no:
+            raise refused(no) from no
     try:
         daemon = await find_daemon(environ)
         image = await worker_image(settings, daemon, installation, say)
@@ -59,8 +66,20 @@ async def _open(
     except NoDocker as no:
         if settings.sandbox == "docker":
             raise NoSandbox(
-                f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
+                f"{no}: {no.hint}; or use --sandbox bubble (FASTFLOW_SANDBOX=bubble), which needs no daemon."
             ) from no
-        log.info("process sandboxes chosen", reason=str(no))
-        return replace(process_backend(settings, runner, environ, installation), why=str(no))
+        return await _without_docker(settings, runner, installation, environ, why=str(no))
     return backend
+
+
+async def _without_docker(
+    settings: RunnerSettings, runner: str, installation: str, environ: Mapping[str, str], *, why: str
+) -> Backend:
+    """Open the best backend that needs no daemon."""
+    try:
+        backend = await bubble_backend(settings, runner, environ, installation)
+    except NoBubble as no:
+        why = f"{why}, and {no} ({no.hint})"
+        backend = process_backend(settings, runner, environ, installation)
+    log.info("sandboxes chosen", kind=backend.kind, reason=why)
+    return replace(backend, why=why)

@@ -75,6 +75,7 @@ async def docker_backend(
     )
     return Backend(
         kind="docker",
+        outlives=True,
         daemon=str(info["ID"]),
         sandboxes=pool,
         pool=pool,

@@ -209,8 +209,7 @@ class Environments:
             tree = secrets.token_hex(16)
             code = await step(words, "wheels", *wanted, "--tree", tree, given=given, folder=folder)
             if code == NEEDS_BUILD_EXIT_CODE:
-                # In the process sandbox there is only our own user.
-                builder = os.getuid() if self._place.on_host else secrets.choice(self._builders)
+                builder = secrets.choice(self._builders) if self._place.builder is None else self._place.builder
                 tree = secrets.token_hex(16)
                 code = await step(words, "build", *wanted, "--tree", tree, given=given, folder=folder, user=builder)
                 if code == 0:

@@ -24,6 +24,7 @@ from fastflow_contracts.pipelines.folder.requirements import decoded
 from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
+from fastflow_runner.sandbox.bubble.command import GUEST_PATH
 from fastflow_runner.sandbox.docker.image import WORKER_PYTHON
 from fastflow_runner.sandbox.job import Hold
 
@@ -31,7 +32,9 @@ EnvironmentKey = NewType("EnvironmentKey", str)
 """32 hex digits."""
 
 STORE_PATH: Final = "/store"
-"""Mount point of the store in containers; the worker image makes it."""
+"""Mount point of the store in containers, where the worker image makes it, and in bubblewrap sandboxes."""
+UV_PATH: Final = "/opt/uv"
+"""Mount point of uv in bubblewrap sandboxes."""
 
 _RECIPE: Final = "1"  # to be raised when ``prepare`` makes environments that differ from those it made before
 _KERNEL: Final = "ipykernel>=6"
@@ -116,7 +119,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     manages: bool = False
     """Whether uv's own interpreters go before all others."""
     on_host: bool
-    """Whether the store's path is one of this host, and preparers are of this process' own user."""
+    """Whether the store's path is one of this host."""
+    builder: int | None = None
+    """The user of all builds; None: each has its own."""
     platform: str
     """Whatever else decides whether an environment can be used."""
 
@@ -170,7 +175,31 @@ def process_place(directory: Path) -> Place:
         own_python=own_python,
         bare=False,
         on_host=True,
+        builder=os.getuid(),  # there is no other
         platform=f"process {platform.machine()} {platform.system()}",
+    )
+
+
+def bubble_place(directory: Path, *, python: str, network: str, builder: int | None) -> Place:
+    """Preparers are bubblewrap sandboxes; the store is *directory*, at the same path in all of them.
+
+    No run may use *python* as it is: it is that of the runner, or of the system, with its packages.
+    """
+    store = str(directory.absolute())
+    return Place(
+        store=STORE_PATH,
+        writable=(Mount(source=store, target=STORE_PATH, read_only=False), Mount(source=find_uv_bin(), target=UV_PATH)),
+        readable=(Mount(source=store, target=STORE_PATH),),
+        network=network,
+        script=f"{GUEST_PATH}/prepare",
+        cell_runner=f"{GUEST_PATH}/cells",
+        uv=UV_PATH,
+        own_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+        own_python=python,
+        bare=False,
+        on_host=False,
+        builder=builder,
+        platform=f"bubble {platform.machine()}",
     )
 
 

@@ -1,7 +1,8 @@
 """The interface of a sandbox, the isolated place where user code runs. No implementation.
 
 **Sandbox.** A sandbox has one supervisor (``guest.supervisor``) as its first process. It serves one attempt of one
-run and is never reused. The backends are ``docker`` and ``process``; ``dummy`` only simulates.
+run and is never reused. The backends are ``docker``, ``bubble`` and ``process``;
+``dummy`` only simulates.
 
 **Names.** The name identifies the attempt (``naming``). Opening a second sandbox with the same name raises
 ``AlreadyExists``, even if several runners share the daemon. This is the last guard against executing an attempt twice
@@ -16,9 +17,9 @@ stops, the sandbox waits and memory does not grow. A channel does not know frame
 sandbox continues, and ``attach`` opens another channel. The backend drops output sent in between, and the supervisor
 repeats it. At most one channel is *used* at a time: the latest.
 
-**Restarts.** Docker sandboxes outlive their runner. ``held`` finds all sandboxes of this installation (``scope``) on
-this daemon, running or ended, with their original labels. A restarted runner knows only names and labels. Process
-sandboxes die with their runner, which lists only its own.
+**Restarts.** Docker and bubble sandboxes outlive their runner. ``held`` finds all sandboxes of this installation (its
+``scope`` on this daemon, or its directory), running or ended, with their original labels. A restarted runner knows only
+names and labels. Process sandboxes die with their runner, which lists only its own.
 
 **End.** When ``receive`` returns ``b""``, the channel is over. ``wait`` then returns how the sandbox ended, or raises
 ``Detached`` if it is still running. An ended sandbox keeps its name and its ``SandboxEnd`` until ``remove``. ``remove``

@@ -1,8 +1,8 @@
 """The system calls of a sandbox: what scripts and packages need, and nothing that only an attacker needs. Pure.
 
-Docker takes a whole profile, so this is one. Compared with Docker's default it has no io_uring and no 32-bit programs,
-and the only sockets are those of Unix, IP and netlink. As there: no name spaces, keyrings, bpf, userfaultfd, or
-performance counters.
+Docker takes a whole profile, so this is one; ``bubble.syscalls`` makes a program of it. Compared with Docker's default
+it has no io_uring and no 32-bit programs, and the only sockets are those of Unix, IP and netlink. As there: no name
+spaces, keyrings, bpf, userfaultfd, or performance counters.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ _ARCHITECTURES: Final = ("X86_64", "AARCH64", "PPC64LE", "RISCV64")
 @cache
 def security_option() -> str:
     """Return the profile as an option of Docker's ``SecurityOpt``."""
-    return f"seccomp={json.dumps(_profile(), separators=(',', ':'))}"
+    return f"seccomp={json.dumps(profile(), separators=(',', ':'))}"
 
 
-def _profile() -> dict[str, Any]:
+def profile() -> dict[str, Any]:
+    """Return the profile as Docker's JSON: what no entry allows is refused with EPERM."""
     allowed = sorted({*_FILES.split(), *_MEMORY.split(), *_PROCESSES.split(), *_WAITING.split(), *_SOCKETS.split()})
     return {
         "defaultAction": "SCMP_ACT_ERRNO",

@@ -14,19 +14,13 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
-from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 from . import rules
-from .openings import HOST, BadDestination, Opening, address_of, is_closed, read_destination, read_opening
+from .lookup import FirewallFailed, find, looked_up, own_addresses
+from .openings import BadDestination, Opening, address_of, is_closed
 
 NFT_S = 20.0
-
-
-class FirewallFailed(Exception):
-    """It could not be done. The message is for the operator, or for the author of a pipeline."""
 
 
 def main() -> int:
@@ -40,13 +34,13 @@ def main() -> int:
 
 
 def _answer(command: dict[str, Any]) -> dict[str, Any]:
-    opened = tuple(_looked_up(command["open"]))
-    own = _own_addresses()
+    opened = tuple(looked_up(command["open"]))
+    own = own_addresses()
     if "close" in command:
         _close(command["close"], opened, own)
         return {}
     if "look_up" in command:
-        return {"found": list(_find(command["look_up"], opened, own))}
+        return {"found": list(find(command["look_up"], opened, own))}
     to = [(address, port) for address, port in command["to"]]
     for text, port in to:
         address = address_of(text)
@@ -69,45 +63,6 @@ def _close(networks: dict[str, str], opened: tuple[Opening, ...], own: frozenset
         if f"br-{name[-12:]}" not in present:  # the network was removed
             text += f"delete table {name}\n"
     _nft(text)
-
-
-def _find(wanted: Iterable[str], opened: tuple[Opening, ...], own: frozenset[str]) -> Iterable[tuple[str, str, int]]:
-    for text in wanted:
-        name, port = read_destination(text)
-        addresses = _addresses(name)
-        if not addresses:
-            raise FirewallFailed(f"{name} has no IPv4 address; a list of destinations needs one.")
-        for address in addresses:
-            if is_closed(address, port, own=own, opened=opened):
-                raise FirewallFailed(
-                    f"{text} is {address}, which is closed to runs; the operator opens it with FASTFLOW_NETWORK_OPEN."
-                )
-            yield name, str(address), port
-
-
-def _looked_up(texts: Iterable[str]) -> Iterable[Opening]:
-    """Read what the operator opens; what has no address is not open."""
-    for text in texts:
-        opening = read_opening(text)
-        if isinstance(opening.to, str) and opening.to != HOST:
-            for address in _addresses(opening.to):
-                yield Opening(ip_network(str(address)), opening.port)
-        else:
-            yield opening
-
-
-def _addresses(name: str) -> list[Any]:
-    try:
-        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError:
-        return []
-    return sorted({address for *_, at in found if (address := address_of(str(at[0])))})
-
-
-def _own_addresses() -> frozenset[str]:
-    """The IPv4 addresses of this machine."""
-    text = Path("/proc/net/fib_trie").read_text()
-    return frozenset(re.findall(r"\|-- ([0-9.]+)\n +/32 host LOCAL", text))
 
 
 def _admitted(network: str, source: str) -> list[tuple[str, int]]:

@@ -134,6 +134,7 @@ def environment(job: Mapping[str, Any], work: str, files: Mapping[str, str], eve
     }
     channel = {} if events is None else {"FASTFLOW_CELL_EVENTS_FD": str(events)}
     own = {**base, **os.environ}
+    own.pop("PWD", None)  # of this process: the script starts elsewhere
     return {**own, **activated(job["python"], own["PATH"]), **job["env"], **files, **channel}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 import os
+import resource
 import signal
 
 from . import frames
@@ -33,6 +34,9 @@ LAST_KILLS_S = 10.0
 KILL_AGAIN_S = 0.05
 
 FAREWELL_S = 2.0
+
+FILES_OPEN_MAX = 4096
+"""As the runner asks of Docker."""
 
 
 class Supervisor:
@@ -281,11 +285,16 @@ class Supervisor:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``supervisor [--work DIR] [--eof-is-death] [--read-only=DIR ...]`` and return the exit code.
+    """Run ``supervisor [--bare] [--work DIR] [--eof-is-death] [--read-only=DIR ...]`` and return the exit code.
+
+    ``--bare``: what started this process has set no limits, and left it descriptors that nobody here may have.
 
     Args:
         argv: The arguments without the program's name.
     """
+    if "--bare" in argv:
+        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_OPEN_MAX, FILES_OPEN_MAX))
     work = argv[argv.index("--work") + 1] if "--work" in argv else "/work"
     read_only = [word.partition("=")[2] for word in argv if word.startswith("--read-only=")]
     return Supervisor(work, eof_is_death="--eof-is-death" in argv, read_only=read_only).run()

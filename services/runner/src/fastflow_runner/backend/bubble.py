@@ -1,0 +1,158 @@
+"""The bubblewrap backend. I/O: it opens a sandbox to prove that this machine can."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from fastflow_runner.backend.backend import Backend, NoSandbox
+from fastflow_runner.backend.packages import blank_spec, package_access, supply
+from fastflow_runner.environments.environments import Environments, Identity
+from fastflow_runner.environments.store import bubble_place
+from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
+from fastflow_runner.sandbox.bubble.certificates import trusted
+from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
+from fastflow_runner.sandbox.bubble.launch import Launcher
+from fastflow_runner.sandbox.bubble.network import BubbleNetworks
+from fastflow_runner.sandbox.bubble.probe import host_facts, no_bubble
+from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
+from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.syscalls import program
+from fastflow_runner.sandbox.bubble.system import own_python, system_view
+from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
+from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.network import openings, package_hosts
+from fastflow_runner.settings import RunnerSettings
+
+PROVE_S: Final = 30.0
+_FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
+"""The kernel's own number of the process namespace that is no container's."""
+_END_WITH_RUNNER: Final = (
+    "Runs end with this runner, because it is in a container, and no later one can take them over."
+)
+_OTHER_NETWORKS: Final = (
+    "or set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
+    "machine's, the bus included"
+)
+
+
+async def bubble_backend(
+    settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str
+) -> Backend:
+    """Open the backend, and prove that it works. Raises ``NoBubble``."""
+    bubblewrap = await asyncio.to_thread(find_bubblewrap)
+    directory = Path(settings.data_dir).absolute() / "bubble"
+    store = directory / "store"
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_store(store)
+        certificates = trusted(directory / "certificates.pem", settings.ca_bundle or environ.get("SSL_CERT_FILE", ""))
+    except OSError as error:
+        raise NoBubble(
+            f"{error.filename or directory} cannot be made or read ({error.strerror})",
+            "move away what is there, or set another FASTFLOW_DATA_DIR or FASTFLOW_CA_BUNDLE",
+        ) from error
+    opened = (*openings(settings.network_open), *package_hosts(environ))
+    networks = BubbleNetworks(opened=opened, network=settings.network)
+    if networks.why_not:
+        raise NoBubble(networks.why_not.rstrip("."), _OTHER_NETWORKS)
+    launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
+    cgroups = await asyncio.to_thread(find_cgroups)
+    outlives = _outlive()
+    more = () if outlives else (_END_WITH_RUNNER,)
+    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
+    place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
+    found = package_access(settings, environ, place)
+    backend = Backend(
+        kind="bubble",
+        outlives=outlives,
+        daemon=None,
+        sandboxes=sandboxes,
+        environments=Environments(
+            sandboxes,
+            place,
+            runner=runner,
+            identity=_identity(store),
+            access=found,
+            supply=supply(settings, found),
+            budget_bytes=settings.environments_bytes_max,
+        ),
+        blank=blank_spec(settings, place),
+        cell_runner=place.cell_runner,
+        installation=installation,
+        network=settings.network,
+        network_max=settings.network_max,
+    )
+    try:
+        await _prove(sandboxes, backend.blank, runner)
+    except BaseException:
+        await sandboxes.close()
+        raise
+    return backend
+
+
+async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) -> None:
+    """Check that a sandbox starts. Raises ``NoBubble``."""
+    spec = replace(blank, name=f"{PREFIX}trial-{secrets.token_hex(8)}", labels={LABEL_PREPARER: runner})
+    try:
+        async with asyncio.timeout(PROVE_S):
+            channel = await sandboxes.open(spec)
+            await channel.close()
+            await sandboxes.remove(spec.name)
+    except TimeoutError:
+        raise NoBubble(f"bubblewrap made no sandbox within {PROVE_S:.0f} s", "see the load of this machine") from None
+    except SandboxError as error:
+        raise no_bubble(str(error), host_facts()) from error
+
+
+def refused(no: NoBubble) -> NoSandbox:
+    """Return the error for an operator who asks for this backend where it cannot be."""
+    return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
+
+
+def _outlive() -> bool:
+    """Whether processes that this one starts go on after it: not in a container, which ends with its program."""
+    if os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE:
+        return True
+    with suppress(OSError):
+        return Path("/proc/1/comm").read_text().strip() in ("systemd", "init")  # a container that is a whole system
+    return False
+
+
+def _builder() -> int | None:
+    """Return the user of all builds; None: each build has its own, where this process may take any user's id."""
+    try:
+        ids = Path("/proc/self/uid_map").read_text().split()
+    except OSError:
+        ids = []
+    return None if os.geteuid() == 0 and ids[:1] == ["0"] and int(ids[2]) >= 1 << 31 else USER
+
+
+def _make_store(store: Path) -> str:
+    """Make the store if it is missing, for the user of preparers, and return its mark."""
+    store.mkdir(exist_ok=True, mode=0o755)
+    mark = store / "mark"
+    if not mark.exists():
+        mark.write_text(secrets.token_hex(16))
+        for path in (store, mark):
+            if os.geteuid() == 0:
+                os.chown(path, USER, USER)
+    return mark.read_text()
+
+
+def _identity(store: Path) -> Identity:
+    async def identity() -> str:
+        """Return what tells this store from a later one at its path. One that was deleted is made again."""
+        try:
+            return await asyncio.to_thread(_make_store, store)
+        except OSError:
+            return ""
+
+    return identity

@@ -1,0 +1,1 @@
+"""The sandbox `bubble`: our supervisor as process 1 under bubblewrap, without a daemon."""

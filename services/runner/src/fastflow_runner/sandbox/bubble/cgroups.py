@@ -1,0 +1,163 @@
+"""The limits of sandboxes: which of them this process may set, by control groups below its own. I/O.
+
+What it may not set is named in ``unenforced``, found out by making a group. A limit that could be kept at the start and
+cannot later is an error of that sandbox: it does not start without its limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble.cgroup import NEEDS, Cgroup, GroupPlace, said
+from fastflow_runner.sandbox.bubble.cgroup_limits import Memory
+from fastflow_runner.sandbox.bubble.cgroup_tree import OwnGroup, delegated_folder, own_groups
+from fastflow_runner.sandbox.naming import PREFIX
+
+CONTROLLERS: Final = frozenset({"memory", "cpu", "pids"})
+
+_WITHOUT: Final = {
+    "memory": "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment",
+    "cpu": "The processor limit is not enforced",
+    "pids": "The number of processes is not limited",
+}
+_REMEDY: Final = "Run it as a service with Delegate=yes (deploy/systemd), or as root."
+_TRIAL: Final = (64 * 1024 * 1024, 1.0, 16)
+_TRIAL_END_S: Final = 5.0
+_USER_PROCESSES_SINCE: Final = (5, 14)
+"""The kernel that counts the processes of a user in each name space of users by itself."""
+
+
+class Cgroups:
+    """The groups of all sandboxes of this machine that are below the same group as this runner."""
+
+    def __init__(self, places: Mapping[str, GroupPlace], unenforced: tuple[str, ...]) -> None:
+        self._places = places
+        self.unenforced = unenforced
+
+    def make(self, name: str, memory_bytes: int | None, cpu_cores: float | None, processes_max: int) -> Cgroup:
+        """Make the group of a sandbox. Raises ``SandboxError``."""
+        cgroup = Cgroup(name, self._places)
+        cgroup.make(memory_bytes, cpu_cores, processes_max)
+        return cgroup
+
+    def get(self, name: str, pid: int | None = None) -> Cgroup:
+        """Return the group of a sandbox that exists or did exist.
+
+        Args:
+            pid: A process of it: a runner that was in another group made its group elsewhere.
+        """
+        places = dict(self._places)
+        with suppress(OSError):
+            for group in () if pid is None else _groups_of(str(pid)):
+                for controller, place in self._places.items():
+                    is_its = controller in group.controllers if place.version == 1 else not group.controllers
+                    if is_its and group.folder.name == name:
+                        places[controller] = place._replace(folder=group.folder.parent)
+        return Cgroup(name, places)
+
+    def names(self) -> set[str]:
+        """Return the names of all groups of sandboxes, those of other runners included."""
+        found = set[str]()
+        for place in self._places.values():
+            with suppress(OSError):
+                found |= {
+                    each.name for each in place.folder.iterdir() if each.name.startswith(PREFIX) and each.is_dir()
+                }
+        return found
+
+
+def find_cgroups() -> Cgroups:
+    """Find out which limits this process may set. In version 2 it may move this process into a group of its own."""
+    places, refused = dict[str, GroupPlace](), ""
+    for own in _groups_of("self"):
+        places |= {each: GroupPlace(own.folder, 1) for each in own.controllers}
+        if own.controllers:
+            continue
+        try:
+            available = frozenset((own.folder / "cgroup.controllers").read_text().split()) & CONTROLLERS
+            if available:
+                folder = delegated_folder(own, available)
+                places |= {each: GroupPlace(folder, 2) for each in available}
+        except OSError as error:
+            is_shared = error.errno == errno.EBUSY
+            refused = f"{own.folder} holds other processes too" if is_shared else said(error)
+    return _tried(places, refused)
+
+
+def _tried(places: Mapping[str, GroupPlace], refused: str) -> Cgroups:
+    """Return the groups with those of *places* that work.
+
+    Args:
+        refused: Why version 2 has no place; empty if it has, or if this machine has no version 2.
+    """
+    usable, unenforced = dict[str, GroupPlace](), list[str]()
+    for limit, without in _WITHOUT.items():
+        needs = (limit,) if limit in places and places[limit].version == 2 else NEEDS[limit]
+        missing = next((each for each in needs if each not in places), None)
+        if missing is not None:
+            reason = refused or f"no control group of this process has the controller {missing}"
+        else:
+            tried = {each: places[each] for each in needs}
+            reason = _refusal(tried)
+            usable |= {} if reason else tried
+        if reason and not (limit == "pids" and _counts_user_processes()):
+            unenforced.append(f"{without} ({reason}). {_REMEDY}")
+    if "memory" in usable and _has_uncounted_swap(usable):
+        unenforced.append(
+            "Swap is not limited: this kernel does not count it. Boot it with swapaccount=1, or turn swap off."
+        )
+    return Cgroups(usable, tuple(unenforced))
+
+
+def _refusal(places: Mapping[str, GroupPlace]) -> str:
+    """Make a group, move a process into it and remove it; return why that does not work, or ""."""
+    cgroup = Cgroup(f"{PREFIX}trial-{os.getpid()}", places)
+    try:
+        cgroup.make(*_TRIAL)
+    except SandboxError as error:
+        return _cause(error)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            cgroup.join(process.pid)
+        except SandboxError as error:
+            return _cause(error)
+        finally:
+            process.kill()
+            process.wait()
+            until = time.monotonic() + _TRIAL_END_S
+            while not cgroup.try_remove() and time.monotonic() < until:
+                time.sleep(0.002)
+    return ""
+
+
+def _has_uncounted_swap(places: Mapping[str, GroupPlace]) -> bool:
+    is_counted = Memory(places["memory"].folder, places["memory"].version).counts_swap()
+    with suppress(OSError):
+        return not is_counted and len(Path("/proc/swaps").read_text().splitlines()) > 1
+    return False
+
+
+def _groups_of(process: str) -> list[OwnGroup]:
+    """Return the groups of a process as this one reaches them."""
+    with suppress(OSError):
+        return own_groups(Path(f"/proc/{process}/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+    return []
+
+
+def _counts_user_processes() -> bool:
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return release is not None and (int(release[1]), int(release[2])) >= _USER_PROCESSES_SINCE
+
+
+def _cause(error: SandboxError) -> str:
+    cause = error.__cause__
+    return f"{cause.strerror}: {Path(cause.filename).parent}" if isinstance(cause, OSError) else str(error)

@@ -1,0 +1,195 @@
+"""Connects sandboxes to networks: a small process beside the runner. I/O. Standard library only; run as a file.
+
+Started as ``python -I -S keeper.py FD [USER]``. For each order that comes through the socket FD it forks a warden. The
+warden is the first process of a process namespace of its own. It sets the rules of the sandbox's network, starts the
+helper that carries its packets (``pasta`` or ``slirp4netns``), answers, and ends with the sandbox. Whatever ends the
+warden, the kernel then kills the helper. So a helper never outlives its sandbox, and needs no runner to end.
+
+The keeper ends with its runner; wardens do not.
+
+An order is a JSON object with ``rules`` (for ``nft -f``), ``helper`` (its command) and ``tells`` (whether the helper
+says on ``--ready-fd`` that it is ready; otherwise it goes into the background then). Four descriptors come with it: the
+sandbox's process, its network namespace, the user namespace that owns this, and the writing end of a pipe for the
+answer: ``ok``, or what went wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+ORDER_BYTES_MAX = 1024 * 1024
+TUN = "/dev/net/tun"
+HELPER_S = 30.0
+SAID_BYTES_MAX = 65536
+_TUN_NUMBER = os.makedev(10, 200)
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
+_CAPABILITY_VERSION = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Failed(Exception):
+    """The network could not be made. The message is for the operator."""
+
+
+def main() -> None:
+    """Serve orders until the runner is gone."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for wardens
+    if len(sys.argv) > 2:
+        _become(int(sys.argv[2]))
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES_MAX, 4)
+        if not data:
+            return
+        if os.fork() == 0:
+            orders.close()
+            try:
+                _fork_warden(json.loads(data), *descriptors)
+            finally:
+                os._exit(0)
+        for each in descriptors:
+            os.close(each)
+
+
+def _become(user: int) -> None:
+    """Give up root, and before that make a ``tun`` device that *user* may open, unless everybody may."""
+    try:
+        mode = os.stat(TUN).st_mode
+        if mode & 0o006 != 0o006:
+            _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+            _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+            _check(_libc.mount(b"tmpfs", os.path.dirname(TUN).encode(), b"tmpfs", 0, b"mode=0755"), "mount")
+            os.mknod(TUN, stat.S_IFCHR | 0o600, _TUN_NUMBER)
+            os.chown(TUN, user, user)
+    except (Failed, OSError):  # the helper says that it cannot open it
+        pass
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _fork_warden(order: dict[str, Any], sandbox: int, network: int, owner: int, answer: int) -> None:
+    os.setsid()
+    try:
+        _check(_libc.setns(owner, _CLONE_NEWUSER), "enter the sandbox's user namespace")
+        _check(_libc.unshare(_CLONE_NEWPID), "make a process namespace")
+    except Failed as error:
+        _say(answer, str(error))
+        return
+    if os.fork() == 0:
+        _guard(order, sandbox, network, answer)
+
+
+def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> None:
+    """Connect the sandbox, and return at its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    said, its_said = os.pipe()
+    try:
+        _pass_capabilities()
+        with _Rules(order["rules"], network):
+            is_ready = _start(order["helper"], sandbox, its_said, tells=order["tells"])
+        os.close(its_said)
+        if not is_ready:
+            lines = [line for line in os.read(said, SAID_BYTES_MAX).decode(errors="replace").splitlines() if line]
+            raise Failed(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
+    except (Failed, OSError, subprocess.SubprocessError) as error:
+        _say(answer, str(error))
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the helper
+    os.close(network)
+    _say(answer, "ok")
+    os.close(answer)
+    _wait(sandbox, said)
+
+
+def _wait(sandbox: int, said: int) -> None:
+    """Return at the end of the sandbox. Until then what the helper says is read, so that it never waits."""
+    poll = select.poll()
+    poll.register(sandbox, select.POLLIN)
+    poll.register(said, select.POLLIN)
+    while sandbox not in (ready := dict(poll.poll())):
+        if said in ready and not os.read(said, SAID_BYTES_MAX):
+            poll.unregister(said)
+
+
+class _Rules:
+    """Sets the rules of a network while its helper starts."""
+
+    def __init__(self, text: str, network: int) -> None:
+        self._text = text
+        self._enter = partial(_enter, network)
+
+    def __enter__(self) -> None:
+        with open(os.memfd_create("rules"), "w+b") as rules:
+            rules.write(self._text.encode())
+            rules.seek(0)
+            self._nft = subprocess.Popen(
+                ("nft", "-f", "-"),
+                stdin=rules,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                preexec_fn=self._enter,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        said = self._nft.communicate(timeout=HELPER_S)[1]
+        if self._nft.returncode:
+            why = " ".join(said.decode(errors="replace").split())[:300]
+            raise Failed(f"the kernel does not take the rules of its network ({why})")
+
+
+def _start(command: list[str], sandbox: int, said: int, *, tells: bool) -> bool:
+    """Start the helper, and return whether it became ready."""
+    start = partial(subprocess.Popen, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    if not tells:
+        return start(command).wait(HELPER_S) == 0
+    ready, its_ready = os.pipe()
+    start((*command, f"--ready-fd={its_ready}"), pass_fds=(its_ready,))
+    os.close(its_ready)
+    readable, _, _ = select.select((ready, sandbox), (), (), HELPER_S)
+    is_ready = ready in readable and bool(os.read(ready, 1))
+    os.close(ready)
+    return is_ready
+
+
+def _pass_capabilities() -> None:
+    """Let programs that this process starts have its rights over the sandbox's namespaces."""
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
+    _check(_libc.capget(head, sets), "read capabilities")
+    sets[2], sets[5] = sets[1], sets[4]
+    _check(_libc.capset(head, sets), "pass capabilities on")
+    for each in (_CAP_NET_ADMIN, _CAP_SYS_ADMIN):
+        _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, each, 0, 0), "pass capabilities on")
+
+
+def _enter(network: int) -> None:
+    _check(_libc.setns(network, _CLONE_NEWNET), "enter the sandbox's network namespace")
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        raise Failed(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+
+
+def _say(answer: int, text: str) -> None:
+    with suppress(BrokenPipeError):  # the runner is gone
+        os.write(answer, text.encode()[:4000])
+
+
+if __name__ == "__main__":
+    main()

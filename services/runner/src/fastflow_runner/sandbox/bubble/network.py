@@ -1,0 +1,202 @@
+"""The network of a sandbox: none, what the internet is, or what its pipeline lists. I/O.
+
+A sandbox has a network namespace of its own. A helper (``pasta`` or ``slirp4netns``), which is an ordinary program
+outside, carries its packets. It reaches all that this machine reaches, so rules in the sandbox's namespace say first
+what may leave. ``keeper`` sets both up, while the sandbox waits before its first instruction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from fastflow_runner.guest.firewall.lookup import FirewallFailed, find, looked_up, own_addresses
+from fastflow_runner.guest.firewall.openings import BadDestination, Opening
+from fastflow_runner.sandbox import USER, SandboxError
+from fastflow_runner.sandbox.bubble.network_rules import NAME_SERVER, listed_rules, open_rules
+from fastflow_runner.sandbox.bubble.network_tools import NetworkTools, find_tools, program_path
+
+SHARED: Final = "host"
+"""The network of runs that is this machine's own, as Docker calls it."""
+JOIN_S: Final = 60.0
+NAMES_S: Final = 60.0
+"""How long the addresses of what the operator opens are used before they are looked up again."""
+_KEEPER: Final = Path(__file__).with_name("keeper.py")
+_NS_GET_USERNS: Final = 0xB701
+_ANSWER_BYTES_MAX: Final = 4096
+
+
+class NetworkPlan(msgspec.Struct, frozen=True):
+    """The network that a sandbox gets."""
+
+    is_shared: bool = False
+    """Whether it is this machine's own: the sandbox has no network namespace."""
+    rules: str = ""
+    """What may leave it; empty: there is nothing to join."""
+    hosts: tuple[str, ...] = ()
+    """``name:address`` of all names that it can look up, where it cannot ask a name server."""
+    resolv_conf: bytes = b""
+    """Its ``/etc/resolv.conf``."""
+
+
+class _Keeper:
+    """The process beside this one that connects sandboxes."""
+
+    def __init__(self) -> None:
+        self._orders, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            user = (str(USER),) if os.geteuid() == 0 else ()
+            self._process = subprocess.Popen(
+                (sys.executable, "-I", "-S", str(_KEEPER), str(its.fileno()), *user),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(its.fileno(),),
+                cwd="/",
+                env={"PATH": program_path()},
+                start_new_session=True,  # Ctrl-C in the terminal must reach only the runner
+            )
+
+    def send(self, order: bytes, descriptors: list[int]) -> None:
+        """Hand over an order. Raises ``ConnectionError`` if the process has ended."""
+        socket.send_fds(self._orders, [order], descriptors)
+
+    def end(self) -> None:
+        """Let the process end, and wait for it."""
+        self._orders.close()
+        self._process.wait()
+
+
+class BubbleNetworks:
+    """Gives sandboxes of one runner their networks."""
+
+    def __init__(self, *, opened: tuple[str, ...] = (), network: str = "", tools: NetworkTools | None = None) -> None:
+        """
+        Args:
+            opened: what the operator opens, see ``guest.firewall.openings``.
+            network: the network of runs.
+        """
+        self._opened_texts = opened
+        self._network = network
+        self._tools = tools or find_tools()
+        self._opened: tuple[Opening, ...] = ()
+        self._looked_up_at: float | None = None
+        self._looking_up = asyncio.Lock()
+        self._keeper: _Keeper | None = None
+        self._starting = Lock()
+
+    @property
+    def why_not(self) -> str:
+        """Why runs cannot have their network, as a sentence that says what to do; empty if they can."""
+        return "" if self._network in ("none", SHARED) else self._tools.why_not
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """What is not enforced, as sentences for the operator."""
+        if self._network != SHARED:
+            return ()
+        return (
+            "The network is not isolated (FASTFLOW_NETWORK=host): a script reaches everything that this machine "
+            "reaches, the bus included.",
+        )
+
+    async def plan(self, network: str, reach: tuple[str, ...] | None) -> NetworkPlan:
+        """Return the network of a sandbox.
+
+        Args:
+            network: see ``SandboxSpec``.
+            reach: see ``SandboxSpec``.
+
+        Raises:
+            SandboxError: it cannot be made here, or *reach* has what has no address or is closed to runs.
+        """
+        if network == "none":
+            return NetworkPlan()
+        if network == SHARED and reach is None:
+            return NetworkPlan(is_shared=True, resolv_conf=await asyncio.to_thread(_resolv_conf))
+        if self._tools.why_not:
+            raise SandboxError(self._tools.why_not)
+        opened = await self._openings()
+        own = await asyncio.to_thread(own_addresses)
+        if reach is None:
+            return NetworkPlan(rules=open_rules(opened, own), resolv_conf=f"nameserver {NAME_SERVER}\n".encode())
+        try:
+            found = await asyncio.to_thread(lambda: tuple(find(reach, opened, own)))
+        except (FirewallFailed, BadDestination) as error:
+            raise SandboxError(str(error)) from None
+        hosts = tuple(dict.fromkeys(f"{name}:{address}" for name, address, _ in found))
+        return NetworkPlan(rules=listed_rules((address, port) for _, address, port in found), hosts=hosts)
+
+    async def join(self, pid: int, plan: NetworkPlan) -> None:
+        """Connect a sandbox whose process *pid* waits before its first instruction. Its end ends the connection.
+
+        Raises:
+            SandboxError: it could not be connected.
+        """
+        if not plan.rules:
+            return
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            try:
+                await asyncio.to_thread(self._order, pid, plan, theirs.fileno())
+                theirs.close()
+                async with asyncio.timeout(JOIN_S):
+                    answer = await asyncio.get_running_loop().sock_recv(ours, _ANSWER_BYTES_MAX)
+            except (OSError, TimeoutError) as error:
+                raise SandboxError(f"the sandbox gets no network: {error or 'it took too long'}.") from error
+        if answer != b"ok":
+            raise SandboxError(f"the sandbox gets no network: {answer.decode() or 'its keeper was killed'}.")
+
+    async def close(self) -> None:
+        """End the keeper. Networks remain as long as their sandboxes."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            await asyncio.to_thread(keeper.end)
+
+    async def _openings(self) -> tuple[Opening, ...]:
+        """Return what the operator opens, with its names looked up."""
+        async with self._looking_up:
+            if self._looked_up_at is None or monotonic() - self._looked_up_at > NAMES_S:
+                self._opened = await asyncio.to_thread(lambda: tuple(looked_up(self._opened_texts)))
+                self._looked_up_at = monotonic()
+            return self._opened
+
+    def _order(self, pid: int, plan: NetworkPlan, answer: int) -> None:
+        """Ask the keeper for a network. Raises ``OSError``."""
+        helper = self._tools.helper
+        assert helper is not None
+        order = msgspec.json.encode(
+            {"rules": plan.rules, "helper": helper.command(pid, names=not plan.hosts), "tells": helper.tells}
+        )
+        with ExitStack() as stack:
+            descriptors = [os.pidfd_open(pid), os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)]
+            descriptors.append(fcntl.ioctl(descriptors[1], _NS_GET_USERNS))
+            for each in descriptors:
+                stack.callback(os.close, each)
+            with self._starting:
+                if self._keeper is None:
+                    self._keeper = _Keeper()
+                try:
+                    self._keeper.send(order, [*descriptors, answer])
+                except ConnectionError:  # it was killed
+                    self._keeper.end()
+                    self._keeper = _Keeper()
+                    self._keeper.send(order, [*descriptors, answer])
+
+
+def _resolv_conf() -> bytes:
+    try:
+        return Path("/etc/resolv.conf").read_bytes()
+    except OSError:
+        return b""

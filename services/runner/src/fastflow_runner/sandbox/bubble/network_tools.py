@@ -1,0 +1,83 @@
+"""The programs that give a sandbox its network: where they are, and how they are called. I/O."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from ipaddress import IPv4Network
+
+import msgspec
+
+from fastflow_runner.sandbox.bubble.network_rules import ADDRESS, GATEWAY, NAME_SERVER, SUBNET
+
+_MORE = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where system programs are, and ordinary users do not look."""
+_TUN = "/dev/net/tun"
+
+
+class Helper(msgspec.Struct, frozen=True):
+    """The program that carries a sandbox's packets to this machine's network."""
+
+    path: str
+    tells: bool
+    """Whether it is ``slirp4netns``, which says that it is ready; ``pasta`` goes into the background then."""
+
+    def command(self, pid: int, *, names: bool) -> tuple[str, ...]:
+        """Return how it is called for the sandbox of *pid*.
+
+        Args:
+            names: whether it answers for the name server.
+        """
+        network = f"/proc/{pid}/ns/net"
+        if self.tells:
+            options = ("--configure", "--mtu=65520", f"--cidr={SUBNET}", "--disable-host-loopback")
+            dns = () if names else ("--disable-dns",)
+            return (self.path, *options, *dns, "--netns-type=path", network, "eth0")
+        width = str(IPv4Network(SUBNET).prefixlen)
+        return (
+            *(self.path, "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", "eth0", "--no-map-gw"),
+            *("--address", ADDRESS, "--netmask", width, "--gateway", GATEWAY, "--no-dhcp"),
+            *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
+            *(("--dns-forward", NAME_SERVER) if names else ()),
+            *("--netns-only", "--netns", network),
+        )
+
+
+class NetworkTools(msgspec.Struct, frozen=True):
+    """What this machine has."""
+
+    helper: Helper | None
+    why_not: str
+    """Why sandboxes cannot have a network of their own, as a sentence that says what to do; empty if they can."""
+
+
+def program_path() -> str:
+    """Return where programs are looked for."""
+    return f"{os.environ.get('PATH', os.defpath)}:{_MORE}"
+
+
+def find_tools(which: Callable[..., str | None] = shutil.which) -> NetworkTools:
+    """Look for ``pasta``, else ``slirp4netns``, and for ``nft``."""
+    path = program_path()
+    helper = next(
+        (
+            Helper(found, tells)
+            for name, tells in (("pasta", False), ("slirp4netns", True))
+            if (found := which(name, path=path))
+        ),
+        None,
+    )
+    return NetworkTools(helper, _why_not(helper, has_nft=which("nft", path=path) is not None))
+
+
+def _why_not(helper: Helper | None, *, has_nft: bool) -> str:
+    if helper is None:
+        return "Neither pasta nor slirp4netns is here, which give sandboxes their network; install passt."
+    if not has_nft:
+        return "nft is not here, which closes the networks of sandboxes; install nftables."
+    if not os.path.exists(_TUN):
+        return f"This machine has no {_TUN}, which the networks of sandboxes need; run modprobe tun."
+    if os.geteuid() and not os.access(_TUN, os.R_OK | os.W_OK):
+        return f"This user cannot open {_TUN}, which the networks of sandboxes need; run chmod 666 {_TUN}."
+    return ""

@@ -1,0 +1,131 @@
+"""Why a sandbox cannot be made on this machine, in a clause each for the problem and the solution. I/O: it looks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fastflow_runner.sandbox.bubble.tools import NoBubble
+
+_CONTAINER: Final = "start its container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+_REASON_CHARS_MAX: Final = 300
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """What decides about namespaces on this machine."""
+
+    userns_max: int | None = None
+    """``user.max_user_namespaces``; None: this kernel has no such setting, or no user namespaces."""
+    userns_of_users: bool = True
+    """Debian's switch ``kernel.unprivileged_userns_clone``."""
+    apparmor_restricts: bool = False
+    """Ubuntu's switch ``kernel.apparmor_restrict_unprivileged_userns``."""
+    in_container: bool = False
+
+
+def host_facts() -> HostFacts:
+    """Look at this machine."""
+    most = _number("/proc/sys/user/max_user_namespaces")
+    return HostFacts(
+        userns_max=most,
+        userns_of_users=_number("/proc/sys/kernel/unprivileged_userns_clone") != 0,
+        apparmor_restricts=_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1,
+        in_container=any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
+        or "container" in os.environ
+        or "KUBERNETES_SERVICE_HOST" in os.environ,
+    )
+
+
+def no_bubble(said: str, facts: HostFacts) -> NoBubble:
+    """Explain a sandbox that did not start.
+
+    Args:
+        said: What bubblewrap or the runner said about it.
+        facts: About this machine.
+    """
+    said = " ".join(said.split())
+    for words, found, hint in _EXPLANATIONS:
+        if any(word in said for word in words):
+            return NoBubble(found, hint)
+    if any(word in said for word in _NAMESPACES):
+        return _no_namespaces(said, facts)
+    return NoBubble(
+        f"bubblewrap cannot make a sandbox ({said[:_REASON_CHARS_MAX].rstrip('.')})",
+        "see what `bwrap --unshare-all --ro-bind / / true` says",
+    )
+
+
+def _no_namespaces(said: str, facts: HostFacts) -> NoBubble:
+    if facts.userns_max is None:
+        return NoBubble("this kernel has no user namespaces", "boot one with CONFIG_USER_NS")
+    if facts.userns_max == 0:
+        return NoBubble("user namespaces are turned off", "run sysctl -w user.max_user_namespaces=10000")
+    if not facts.userns_of_users:
+        return NoBubble(
+            "user namespaces are for root only", "run sysctl -w kernel.unprivileged_userns_clone=1, as Debian has it"
+        )
+    if facts.apparmor_restricts:
+        return NoBubble(
+            "AppArmor forbids user namespaces to bubblewrap",
+            "allow them to /usr/bin/bwrap (Ubuntu: install apparmor-profiles and link bwrap-userns-restrict into "
+            "/etc/apparmor.d), or run sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    if facts.in_container:
+        return NoBubble("the container around this process forbids namespaces", _CONTAINER)
+    if "No space left" in said:
+        return NoBubble("this machine has no more user namespaces to give", "raise the sysctl user.max_user_namespaces")
+    return NoBubble(
+        f"this system forbids namespaces ({said[:_REASON_CHARS_MAX].rstrip('.')})",
+        "see its policy (SELinux, seccomp, sysctl user.max_user_namespaces)",
+    )
+
+
+_EXPLANATIONS: Final = (
+    (
+        ("mount proc", "mounting proc"),
+        "this process is in a container without a /proc of its own, so it cannot give one to a sandbox",
+        f"{_CONTAINER} --security-opt systempaths=unconfined",
+    ),
+    (
+        ("setuid",),
+        "bubblewrap is installed setuid root, which is not supported",
+        "run chmod u-s on it: kernels of today do not need that",
+    ),
+    (
+        ("it was killed",),
+        "something killed bubblewrap while it made a sandbox",
+        "see the log of the kernel and the memory of this machine",
+    ),
+    (
+        ("No space left on device: ", "the sandbox cannot be made in", "Disk quota exceeded"),
+        "the folder of sandboxes has no room, or takes no named pipes",
+        "make room, or set FASTFLOW_DATA_DIR to a folder on a local disk",
+    ),
+    (
+        ("creating file", "mkdir", "Can't write data"),
+        "there is no room for the files of a sandbox in memory",
+        "free memory of this machine",
+    ),
+)
+"""Words of bubblewrap and ours, and what they mean. The first that fits counts."""
+_NAMESPACES: Final = (
+    "Creating new namespace failed",
+    "No permissions to create",
+    "setting up uid map",
+    "setting up gid map",
+    "Failed to make / slave",
+    "loopback: Failed",
+    "Unexpected capabilities",
+    "max_user_namespaces",
+    "userns",
+)
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
