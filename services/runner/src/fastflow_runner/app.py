@@ -115,9 +115,9 @@ async def serve(
                     keeper.cancel()
         finally:
             left = await runner.let_go()
-            await context.removals.close()
         with suppress(BusError, Replaced):
             await presence.record_end(left=left)
+        await context.removals.close()
 
 
 async def _drain(
