@@ -99,6 +99,12 @@ def test_hierarchies_that_cannot_be_used_are_a_reason(change: str, reason: str) 
     assert not any("as root" in each for each in unenforced)
 
 
+def test_a_runner_with_real_time_priority_is_told_what_that_costs() -> None:
+    """In version 1, a kernel with groups of real-time processes takes none into a new group. That ends nothing."""
+    *unenforced, _ = json.loads(answer(FIND, prefix=["chrt", "--fifo", "1"]))
+    assert all(PROCESSOR in each and "takes no process with real-time priority" in each for each in unenforced)
+
+
 def test_what_only_looks_like_a_control_group_is_refused() -> None:
     """A folder of another file system in its place: no limit is written into it."""
     *unenforced, _ = json.loads(answer(FIND, prefix=[*APART, f'{LOOKALIKES} exec "$@"', "sh"]))
