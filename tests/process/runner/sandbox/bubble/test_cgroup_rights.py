@@ -22,10 +22,12 @@ import json, os
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 {drop}
 found = find_cgroups()
-cgroup = found.make("ff-nothing", 10**8, 1.0, 10)
+name = f"ff-test-{{os.getpid()}}"
+cgroup = found.make(name, 10**8, 1.0, 10)
 cgroup.limit(10**8, 2.0)
 cgroup.kill()
-print(json.dumps([*found.unenforced, found.get("ff-nothing").oom_killed()]))
+print(json.dumps([*found.unenforced, found.get(name).oom_killed()]))
+assert cgroup.try_remove()
 """
 BOMB = """
 import os
