@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -128,7 +129,7 @@ def _refusal(places: Mapping[str, GroupPlace]) -> str:
         cgroup.make(*_TRIAL)
     except SandboxError as error:
         return _cause(error)
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]) as process:
         try:
             cgroup.join(process.pid)
         except SandboxError as error:
