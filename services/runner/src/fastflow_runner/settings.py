@@ -61,7 +61,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = 20_000_000_000
     network: Annotated[
-        str, Env("FASTFLOW_NETWORK", "Docker network of runs, created if missing. none = no network.")
+        str,
+        Env(
+            "FASTFLOW_NETWORK",
+            "Docker network of runs, created if missing. none = no network. In sandboxes of bubblewrap, host gives "
+            "runs this machine's network, the bus included, and any other name gives each run a network of its own.",
+        ),
     ] = "fastflow"
     network_open: Annotated[
         str,
@@ -69,7 +74,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             "FASTFLOW_NETWORK_OPEN",
             "What runs and builds of environments reach besides the internet, separated by commas: addresses, networks "
             "such as 10.1.0.0/16, names, or host for the machine of the runs, each with or without :PORT. Everything "
-            "else on that machine, in private networks and on the link is closed in Docker.",
+            "else on that machine, in private networks and on the link is closed in Docker and bubblewrap.",
         ),
     ] = ""
     network_max: Annotated[
