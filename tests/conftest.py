@@ -30,6 +30,9 @@ profile.load()
 
 # SIGINT is ignored in what a shell starts in the background, and then in everything that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same holds for SIGHUP below ``nohup``. A handler keeps the tests alive, and what they start gets the default.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 # No test waits for the download of an interpreter: those of the machine and of the worker image are enough.

@@ -20,7 +20,7 @@ class Usage:
         """Processor time of all ended processes."""
         self.memory_peak_bytes = 0
         self.files_bytes = 0
-        """Memory that files held at the end of a job that had too little; 0 where files are not in memory."""
+        """Memory that files held at the end of the job; 0 where files are not in memory."""
         self._meter: CgroupMeter | ProcessTree | None = None
         self._cpu_s = 0.0
         self._sampled_at = 0.0
@@ -81,7 +81,7 @@ class Usage:
         is_oom = self._was_too_large or self._meter.oom_kills() > self._oom_kills
         if is_oom and self._meter.memory_limit_bytes is not None:  # reached between two samples
             self.memory_peak_bytes = max(self.memory_peak_bytes, self._meter.memory_limit_bytes)
-        self.files_bytes = self._meter.files_bytes() if is_oom else 0
+        self.files_bytes = self._meter.files_bytes()
         return is_oom
 
     def _memory_bytes(self) -> int:
