@@ -243,6 +243,7 @@ def test_a_run_reaches_the_internet_but_neither_metadata_nor_the_machine_nor_pri
     assert machine.reached(helper=helper, user=user) == ["internet", "internet, another port"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("helper", ["pasta", "slirp4netns"])
 def test_what_is_closed_is_reached_where_the_operator_opens_it(machine: Machine, helper: str) -> None:
     """So each of these doors is open to the helper, and it is the rules that close it."""
@@ -290,6 +291,7 @@ def test_without_a_network_there_is_nothing_to_reach_and_no_helper(machine: Mach
     assert machine.reached(network="none", reach=()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("helper", ["pasta", "slirp4netns"])
 @pytest.mark.parametrize("user", [False, True], ids=["root", "user"])
 def test_names_are_looked_up_by_the_machine_s_name_server_even_on_its_loopback(
@@ -400,6 +402,9 @@ def test_a_network_outlives_its_killed_runner_and_ends_with_its_sandbox(machine:
     with two_sandboxes(machine, helper) as (runner, pids):
         assert runner.stdout is not None
         helpers = [helpers_of(pid) for pid in pids]
+        kept = {os.readlink(each) for each in Path(f"/proc/{guard_of(pids[0])}/fd").iterdir()}
+        assert not [each for each in kept if each.startswith(("user:", "net:", "socket:"))]
+        assert os.readlink(f"/proc/{guard_of(pids[0])}/fd/2") == "/dev/null"
         runner.kill()
         runner.wait()
         assert [runner.stdout.readline() for _ in range(30)] == ["reached\n"] * 30
