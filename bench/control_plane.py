@@ -125,7 +125,7 @@ async def measure(rounds: int = ROUNDS, past: int = PAST) -> Table:
     async with control_plane(past) as made:
         rates_late = await _loads(made, LOAD_S)
     claimed, over = zip(*quiet, strict=True)
-    at_least = (Target("median", 350, least=True),)
+    at_least = (Target("median", 450, least=True),)
     return Table(
         "Control plane: sandboxes that run nothing",
         (

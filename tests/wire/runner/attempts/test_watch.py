@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -52,3 +53,41 @@ async def test_a_forged_event_stops_no_script(bench: Bench, monkeypatch: pytest.
         watcher.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watcher
+
+
+async def test_a_run_that_ends_at_once_is_neither_watched_nor_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own writes find every change: it costs three of them and no more requests."""
+    monkeypatch.setattr(watching, "UNWATCHED_S", 3600.0)
+    attempt = await bench.claim(await bench.pending())
+    client = bench.context.bus.client
+    asked: list[str] = []
+    request = client.request
+
+    async def counted(subject: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(subject)
+        return await request(subject, *args, **kwargs)
+
+    async def refused(subject: str, *_: Any, **__: Any) -> Any:
+        raise AssertionError(f"subscribed to {subject}")
+
+    with monkeypatch.context() as tap:
+        tap.setattr(client, "request", counted)
+        tap.setattr(client, "subscribe", refused)
+        await attempt.carry_out()
+    assert asked == [f"$KV.ff_runs.{subjects.run_key(attempt.ref)}"] * 2  # prepared, ended
+
+
+async def test_a_cancel_before_the_watch_begins_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event repeats it: the record is read when the watch begins."""
+    monkeypatch.setattr(watching, "LOOK_S", 3600.0)
+    held = await bench.held(await bench.pending())
+    await bench.runs.change(held.ref, Cancel())
+    cancelled = asyncio.Event()
+    watcher = asyncio.create_task(watch(bench.context.bus, bench.runs, held, on_cancel=cancelled.set))
+    async with asyncio.timeout(60):
+        await cancelled.wait()
+    watcher.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watcher

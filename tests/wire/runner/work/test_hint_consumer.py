@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from fastflow_contracts.bus import streams
 from fastflow_contracts.runs.run import (
     Pending,
     RunStatus,
 )
+from fastflow_runner.attempts.attempt import RunningAttempt
 from fastflow_runner.sandbox import DaemonUnreachable
 from fastflow_runner.work.hint_consumer import HintConsumer
 from fastflow_runner.work.runner import AttemptRunner
@@ -60,3 +62,24 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
             daemon.undo()
             ended = await system.end(run.ref)
     assert (ended.status, ended.epoch, len(ended.attempts)) == (RunStatus.SUCCESS, 2, 1)
+
+
+async def test_a_runner_takes_no_more_hints_than_it_has_slots(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others stay on the bus, where another runner finds them, although both ask for several at once."""
+    bus, slots, waiting = bench.context.bus, 5, 12
+
+    async def hang(_: RunningAttempt) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RunningAttempt, "carry_out", hang)
+    for _ in range(waiting):
+        await bench.hint(await bench.pending())
+    for pending in (waiting - slots, waiting - 2 * slots):
+        runner = AttemptRunner(bench.context, slots)
+        consumer = HintConsumer(bench.context, runner)
+        async with at_work(consumer.take("script")), at_work(consumer.take("notebook")), asyncio.timeout(60):
+            while runner.busy < slots or (await bus.js.consumer_info(streams.WORK, "script")).num_ack_pending:
+                await asyncio.sleep(0.05)
+            assert runner.free == 0
+            assert runner.busy == slots
+            assert (await bus.js.consumer_info(streams.WORK, "script")).num_pending == pending

@@ -20,7 +20,13 @@ TROUBLE_S: Final = 30.0
 
 
 async def consume(
-    bus: Bus, stream: str, consumer: str, handle: Callable[[Message], Awaitable[None]], *, at_once_max: int
+    bus: Bus,
+    stream: str,
+    consumer: str,
+    handle: Callable[[Message], Awaitable[None]],
+    *,
+    at_once_max: int,
+    matters: Callable[[Message], bool] = lambda _: True,
 ) -> None:
     """Call *handle* with every message, until cancelled. A slow message does not delay the others.
 
@@ -31,6 +37,7 @@ async def consume(
         handle: Handles and acknowledges one message. If it fails, the message is delivered again after ``TROUBLE_S``,
             perhaps to a process that can read it: one message must not stop all others.
         at_once_max: How many messages are handled at once.
+        matters: Whether a message is handled. One that is not is acknowledged at once, without a task.
     """
     concurrency = asyncio.Semaphore(at_once_max)
 
@@ -60,5 +67,8 @@ async def consume(
                 await asyncio.sleep(AGAIN_S)
                 continue
             for message in batch:
+                if not matters(message):
+                    await message.ack_soon()
+                    continue
                 await concurrency.acquire()
                 group.create_task(work(message), name=f"{stream}-{message.sequence}")

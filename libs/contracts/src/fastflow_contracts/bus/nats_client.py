@@ -22,6 +22,7 @@ LOOKS = 4
 """Failed looks in a row until the server is asked whether it answers others. A reconnection takes less."""
 ANSWER_S = 5
 """How long an answer may take."""
+NO_RESPONDERS = "503"
 
 
 class NatsClient(Client):
@@ -31,6 +32,9 @@ class NatsClient(Client):
         super().__init__()
         self._seed = seed
         self._tls_only = tls_only
+        self._requests = 0
+        self._answers_sid = 0
+        """The subscription of all answers; 0: none yet."""
         if seed:
             # The client itself supports only the `nkeys` package; see our `nkeys`.
             self._public_nkey = nkeys.public_key(seed)
@@ -75,14 +79,76 @@ class NatsClient(Client):
             raise Rejected(f"{subject[:80]}… has more than {SUBJECT_BYTES_MAX:,} bytes; use shorter names.")
         await super().publish(subject, *args, **kwargs)
 
-    def _build_message(self, sid: int, subject: bytes, reply: bytes, *args: Any) -> Msg:
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
         """As inherited, but read subjects that are not UTF-8: the original stops reading the connection then."""
-        message: Msg = super()._build_message(sid, _in_utf8(subject), _in_utf8(reply), *args)
+        return Msg(
+            _client=self,
+            subject=subject.decode("utf-8", "replace"),
+            reply=reply.decode("utf-8", "replace"),
+            data=data,
+            headers=headers,
+            _sid=sid,
+        )
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """As inherited, but faster: the original looks at each character of each name, which was a fifth of what a
+        busy scheduler did.
+        """
+        found: dict[str, str] = {}
+        for line in raw.split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            if colon and name.isascii():
+                key = name.strip().decode()
+                if not key or key.split() == [key]:  # no space within
+                    found[key] = value.strip().decode("utf-8", "replace")
+        return found
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = ANSWER_S,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """As inherited, but with a plain timer: the original waits with ``wait_for``, which costs a second future, and
+        loses a cancellation (see ``_kept``). *old_style* is ignored.
+        """
+        if not self._answers_sid:
+            await self._init_request_sub()
+        loop = asyncio.get_running_loop()
+        self._requests += 1
+        token = f"{self._requests:x}"
+        answer: asyncio.Future[Msg] = loop.create_future()
+        self._resp_map[token] = answer
+        timer = loop.call_later(timeout, _give_up, answer)
+        try:
+            await self.publish(subject, payload, reply=f"{self._answers_prefix}{token}", headers=headers)
+            message = await answer
+        finally:
+            timer.cancel()
+            self._resp_map.pop(token, None)
+        if message.headers and message.headers.get("Status") == NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
         return message
 
-    async def request(self, *args: Any, **kwargs: Any) -> Msg:
-        """As inherited, but no cancellation is lost: see ``_kept``."""
-        return await _kept(super().request(*args, **kwargs))
+    async def _init_request_sub(self) -> None:
+        self._answers_prefix = f"{self.new_inbox()}."
+        self._answers_sid = self._sid + 1
+        await self.subscribe(f"{self._answers_prefix}*", cb=_drop)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """As inherited, but an answer goes to its request at once, not through a queue and another task."""
+        if sid != self._answers_sid:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        answer = self._resp_map.get(subject[len(self._answers_prefix) :].decode("utf-8", "replace"))
+        if answer is not None and not answer.done():
+            found = await self._process_headers(headers)
+            answer.set_result(self._build_message(sid, subject, reply, data, found))
 
     async def until_stuck(self) -> None:
         """Return when this client cannot talk to a server that answers others.
@@ -138,8 +204,13 @@ class NatsClient(Client):
         await super()._connect_to_server(s)
 
 
-def _in_utf8(subject: bytes) -> bytes:
-    return subject.decode("utf-8", "replace").encode()
+def _give_up(answer: asyncio.Future[Msg]) -> None:
+    if not answer.done():
+        answer.set_exception(nats.errors.TimeoutError())
+
+
+async def _drop(_: Msg) -> None:
+    """Never called: ``_process_msg`` takes all answers."""
 
 
 async def _kept(step: Awaitable[T]) -> T:

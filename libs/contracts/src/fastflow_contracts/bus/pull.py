@@ -84,7 +84,8 @@ class Pull:
         self._consumer = consumer
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._outstanding = 0
+        self.outstanding = 0
+        """How many messages the open request may still bring."""
         self._gone = False
         self._generation = -1
         self._heard_at = 0.0
@@ -120,11 +121,11 @@ class Pull:
         return asyncio.get_running_loop().time() >= self._heard_at + OVERDUE_S
 
     async def _request(self, batch: int) -> None:
-        if self._outstanding and self._generation == self._bus.generation and not self.is_overdue:
+        if self.outstanding and self._generation == self._bus.generation and not self.is_overdue:
             return
         body = {"batch": batch, "expires": int(REQUEST_S * 1e9), "idle_heartbeat": int(BEAT_S * 1e9)}
         self._generation = self._bus.generation
-        self._outstanding = batch
+        self.outstanding = batch
         self._heard_at = asyncio.get_running_loop().time()
         await self._forget_request()
         # An inbox of its own: with its end the server forgets the request, which may have any number of answers.
@@ -136,7 +137,7 @@ class Pull:
             )
             await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=inbox)
         except nats.errors.Error:
-            self._outstanding = 0  # not connected: _wait returns with the next connection
+            self.outstanding = 0  # not connected: _wait returns with the next connection
 
     async def _forget_request(self) -> None:
         """End the inbox of the last request, of which everything has arrived or is given up."""
@@ -158,12 +159,12 @@ class Pull:
         self._heard_at = asyncio.get_running_loop().time()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith("$JS.ACK"):
-            self._outstanding = max(0, self._outstanding - 1)
+            self.outstanding = max(0, self.outstanding - 1)
             self._queue.append(Message(msg))
         elif status == "100":  # a beat
             return
         else:
-            self._outstanding = 0
+            self.outstanding = 0
             description = (msg.headers or {}).get("Description", "")
             self._gone = status == "503" or (status == "409" and "Consumer" in description)
         self._arrived.set()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import msgspec
+from cachetools import LRUCache
 
 from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.environments.environments import ReadyEnvironment
 from fastflow_runner.environments.store import EnvironmentRequest, requests_of
+
+_KEPT_MAX = 64
+_requests: LRUCache[tuple[str, str, Kind], tuple[EnvironmentRequest, ...]] = LRUCache(_KEPT_MAX)
+"""What the code of recent runs needs, by the hash of their bundles: reading a bundle costs more than a claim."""
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -38,8 +44,16 @@ async def fetch(context: AttemptContext, run: RunRecord) -> Code | NoCode:
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it again")
     try:
-        requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
+        requests = _requests_of(run, bundle)
     except BadInline as error:  # the version went live before the sync checked such blocks
         return NoCode(f"the block `# /// script` of main.py is not usable: {error}")
     ready = tuple(filter(None, map(context.environments.ready, requests)))
     return Code(bundle, requests, ready if len(ready) == len(requests) else None)
+
+
+def _requests_of(run: RunRecord, bundle: Bundle) -> tuple[EnvironmentRequest, ...]:
+    """Raises ``BadInline``."""
+    key = (run.order.python_version, bundle.sha256, run.order.kind)
+    if (found := _requests.get(key)) is None:
+        found = _requests[key] = requests_of(run.order.python_version, bundle.data, run.order.kind)
+    return found

@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 
 from fastflow_contracts.bus import streams
-from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
-from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.names import check_name
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.state_machine import CommandRefused, NotYet
@@ -31,10 +28,10 @@ log = get_logger(__name__)
 AGAIN_S = 1.0
 SOON_S = 10.0
 """A hint that is early by at most this much is redelivered when it is due: our clock may be behind the scheduler's."""
-
-
 FRESH_S = 2.0
 """A hint that has waited for longer may be stale: then the record is read before anything is fetched for the run."""
+HINTS_AT_ONCE_MAX = 8
+"""Most hints of one request. A runner that freezes holds as many back until they are delivered again."""
 
 
 class HintConsumer:
@@ -43,17 +40,20 @@ class HintConsumer:
     def __init__(self, context: AttemptContext, runner: AttemptRunner) -> None:
         self._context = context
         self._runner = runner
+        self._pulls: dict[Kind, Pull] = {}
 
     async def take(self, kind: Kind) -> None:
         """Take work of *kind* until cancelled. Attempts under way continue: see ``AttemptRunner.finish``."""
         async with Pull(self._context.bus, streams.WORK, kind) as pull:
+            self._pulls[kind] = pull
             while True:
-                # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
-                await self._runner.slots.acquire()
-                self._runner.slots.release()
+                if not pull.outstanding:
+                    # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
+                    await self._runner.slots.acquire()
+                    self._runner.slots.release()
                 await self._runner.until_daemon_answers()
                 try:
-                    taken = await pull.take(1)
+                    taken = await pull.take(self._hints_max(pull))
                 except ConsumerGone as error:
                     log.warning("consumer lost", error=str(error))
                     await asyncio.sleep(AGAIN_S)
@@ -65,9 +65,14 @@ class HintConsumer:
                     await self._runner.slots.acquire()
                     self._runner.spawn(self._handle(message), f"hint-{message.sequence}")
 
+    def _hints_max(self, pull: Pull) -> int:
+        """How many hints to ask for at once: no more than there are slots for, with what the other kinds ask for."""
+        asked = sum(each.outstanding for each in self._pulls.values() if each is not pull)
+        return max(1, min(HINTS_AT_ONCE_MAX, (self._runner.free - asked) // len(self._pulls)))
+
     async def _handle(self, message: Message) -> None:
         hint = decoded(HINT, message.data, where=message.subject)
-        if hint is None or not _names_a_run(hint):
+        if hint is None:
             await message.term()
             return
         wanted = AttemptId(hint.run_id, hint.attempt)
@@ -107,14 +112,3 @@ class HintConsumer:
                 log.warning("claim delayed", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
-
-
-def _names_a_run(hint: Hint) -> bool:
-    """Whether there can be such a run. A look for any other one would never get an answer, and keep its slot."""
-    try:
-        check_name(hint.pipeline)
-        check_run_id(hint.run_id)
-    except FastFlowError as error:
-        note_unreadable(HINT.name, "hint", error)
-        return False
-    return True

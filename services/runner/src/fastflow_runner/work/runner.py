@@ -34,6 +34,8 @@ class AttemptRunner:
 
     def __init__(self, context: AttemptContext, slots: int) -> None:
         self._context = context
+        self._slots_max = slots
+        self._slots_taken = 0
         self.slots = asyncio.Semaphore(slots)
         self.attempts: dict[AttemptId, RunningAttempt] = {}
         self.claiming: set[AttemptId] = set()
@@ -46,6 +48,11 @@ class AttemptRunner:
         """The number of attempts under way."""
         return len(self.attempts)
 
+    @property
+    def free(self) -> int:
+        """The number of free slots."""
+        return self._slots_max - self._slots_taken
+
     def has(self, attempt: AttemptId) -> bool:
         """Whether *attempt* is under way or being claimed."""
         return attempt in self.attempts or attempt in self.claiming
@@ -56,7 +63,12 @@ class AttemptRunner:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         if counted:
-            task.add_done_callback(lambda _: self.slots.release())
+            self._slots_taken += 1
+            task.add_done_callback(self._release)
+
+    def _release(self, _: asyncio.Task[None]) -> None:
+        self._slots_taken -= 1
+        self.slots.release()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

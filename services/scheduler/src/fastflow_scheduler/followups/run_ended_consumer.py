@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.consume import consume
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
@@ -32,6 +35,19 @@ AT_ONCE_MAX = 64
 AGAIN_S = 1.0
 
 
+class _BriefState(msgspec.Struct):
+    type: str
+
+
+class _Brief(msgspec.Struct):
+    """As little of a run's record as it takes to see whether it is over."""
+
+    state: _BriefState
+
+
+_BRIEF = Codec(_Brief)
+
+
 class RunEndedConsumer:
     """Reacts to the ends of runs. Any number of schedulers can share the work.
 
@@ -48,7 +64,8 @@ class RunEndedConsumer:
     async def serve(self) -> None:
         """React until cancelled."""
         stream = streams.bucket_stream(subjects.RUNS)
-        await consume(self._bus, stream, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
+        consumer = streams.SCHEDULER
+        await consume(self._bus, stream, consumer, self._handle, at_once_max=AT_ONCE_MAX, matters=may_be_an_end)
 
     async def _handle(self, message: Message) -> None:
         run = decoded(RUN, message.data, where=message.subject) if message.data else None
@@ -85,3 +102,13 @@ class RunEndedConsumer:
                         Skipped(status=409, reason=step.reason),
                         cause=step.cause,
                     )
+
+
+def may_be_an_end(message: Message) -> bool:
+    """Whether it is the record of a run that is over, or unreadable. Three of four changes of a run are neither."""
+    if not message.data:
+        return False
+    try:
+        return _BRIEF.decode(message.data).state.type == "ended"
+    except Malformed:
+        return True

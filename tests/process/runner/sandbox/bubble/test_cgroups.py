@@ -28,13 +28,13 @@ SPIN = "import time\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < un
 HOARD = "hoard = []\nwhile True: hoard.append(b'x' * 4_000_000)"
 MEASURE = f"""
 import subprocess, sys
-from meters import Cgroup
+from meters import CgroupMeter
 def yield_first():
     open("/proc/self/oom_score_adj", "w").write("1000")
-before = Cgroup()
+before = CgroupMeter()
 assert before.usable and before.oom_kills() == 0
 killed = subprocess.run([sys.executable, "-c", {HOARD!r}], preexec_fn=yield_first)
-after = Cgroup()
+after = CgroupMeter()
 print(killed.returncode, after.oom_kills(), after.memory_limit_bytes, after.cpu_s() > 0, after.memory_bytes() > 0)
 """
 
@@ -69,8 +69,9 @@ def make(cgroups: Cgroups) -> Iterator[Make]:
 
 def run(source: str, cgroup: Cgroup) -> tuple[str, str, int]:
     seen = {each.source: each.target for each in cgroup.mounts} | {meters.__file__: "/tmp/meters.py"}
-    mounts = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=mounts)
+    options = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
+    options = [*bubblewrap.INTERPRETER, *options]
+    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=options)
     stdout, stderr = process.communicate(timeout=120)
     return stdout, stderr, process.returncode
 
@@ -163,7 +164,8 @@ while True:
     if os.fork() == 0: os._exit(0)
 """
     cgroup = make(processes_max=60)
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join)
+    argv = [sys.executable, "-c", source]
+    process = bubblewrap.start(argv, joined=cgroup.join, options=bubblewrap.INTERPRETER)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     cgroup.kill()
@@ -206,12 +208,12 @@ import os, signal, subprocess
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 found = find_cgroups()
 found.make({ended!r}, 10**8, 1.0, 10)
-process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+process = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 found.make({living!r}, 10**8, 1.0, 10).join(process.pid)
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, check=False)
+    killed = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL
     pid = int(killed.stdout)
     try:
@@ -241,21 +243,21 @@ def test_a_runner_that_moved_finds_the_group_through_its_process(make: Make) -> 
 
 async def test_three_hundred_groups_leave_nothing(cgroups: Cgroups) -> None:
     """Eight at a time, each with a process: no group, and no open file."""
-    before, files = cgroups.names(), len(os.listdir("/proc/self/fd"))
+    names, files = {f"ff-test-{uuid4()}" for _ in range(300)}, len(os.listdir("/proc/self/fd"))
     turns = asyncio.Semaphore(8)
 
-    async def once() -> None:
+    async def once(name: str) -> None:
         async with turns:
-            cgroup = await asyncio.to_thread(cgroups.make, f"ff-test-{uuid4()}", 10**8, 1.0, 10)
+            cgroup = await asyncio.to_thread(cgroups.make, name, 10**8, 1.0, 10)
             process = await asyncio.create_subprocess_exec("sleep", "600")
             await asyncio.to_thread(cgroup.join, process.pid)
             await cgroup.remove()
             await process.wait()
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(300):
-            tasks.create_task(once())
-    assert cgroups.names() <= before
+        for name in names:
+            tasks.create_task(once(name))
+    assert not cgroups.names() & names
     assert len(os.listdir("/proc/self/fd")) <= files + 8  # the loop's own
 
 
