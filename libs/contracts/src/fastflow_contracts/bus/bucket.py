@@ -26,6 +26,7 @@ from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.feed import Batch, feed, once
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
+from fastflow_contracts.bus.together import GroupCommit, GroupGet
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.errors import FastFlowError
 
@@ -96,6 +97,7 @@ class Bucket(Generic[N, T]):
         key_of: Callable[[N], str],
         name_in: Callable[[str], N],
         check: Callable[[N, T], None] = lambda _, __: None,
+        together: bool = False,
     ) -> None:
         """Describe the records.
 
@@ -108,6 +110,7 @@ class Bucket(Generic[N, T]):
             name_in: Returns the name in a key; raises a ``FastFlowError`` for an invalid key.
             check: Raises a ``FastFlowError`` for a value that has the right types and makes no sense under this name:
                 it is unreadable.
+            together: Reads of single records at the same time share a request, and so do writes (``together``).
         """
         self.bus = bus
         self.bucket = bucket
@@ -116,6 +119,8 @@ class Bucket(Generic[N, T]):
         self._key_of = key_of
         self._name_in = name_in
         self._check = check
+        self._reads = GroupGet(bus, bucket) if together else None
+        self._writes = GroupCommit(bus, bucket) if together else None
         self._has_write_id = "write_id" in getattr(codec.message, "__struct_fields__", ())
 
     async def get(self, name: N, *, is_exact: bool = False) -> Record[N, T] | None:
@@ -132,7 +137,7 @@ class Bucket(Generic[N, T]):
             Unreadable: The record cannot be read.
             BusError: The bus does not answer.
         """
-        entry = await self.bus.get(self.bucket, self._key_of(name), is_exact=is_exact)
+        entry = await self._entry(name, is_exact=is_exact)
         return None if entry is None else self._record(name, entry)
 
     async def find(self, keys: str) -> Record[N, T] | None:
@@ -142,7 +147,7 @@ class Bucket(Generic[N, T]):
 
     async def load(self, name: N, *, is_exact: bool = False) -> Loaded[T]:
         """Read what a write replaces. An unreadable record has a revision but no value. Raises ``BusError``."""
-        entry = await self.bus.get(self.bucket, self._key_of(name), is_exact=is_exact)
+        entry = await self._entry(name, is_exact=is_exact)
         if entry is None:
             return Loaded(None, 0)
         return Loaded(self._decoded(name, entry.value, self._where(entry.key)), entry.revision)
@@ -159,8 +164,10 @@ class Bucket(Generic[N, T]):
             RevisionConflict: Another writer was first.
             BusError: As ``Bus.commit``.
         """
-        key, data, _ = self.write(name, value, expect=expect)
-        return await self.bus.put(self.bucket, key, data, expect=expect)
+        write = self.write(name, value, expect=expect)
+        if self._writes is not None:
+            return await self._writes.put(write)
+        return (await self.bus.commit(self.bucket, (write,)))[0]
 
     def write(self, name: N, value: T, *, expect: int | None) -> Put:
         """Build the write that ``put`` does, for a batch. See ``put``."""
@@ -243,6 +250,12 @@ class Bucket(Generic[N, T]):
             Changes. The first batch may be empty.
         """
         return self._changes(feed(self.bus, bucket_stream(self.bucket), self._filter(keys), after=after, pace_s=pace_s))
+
+    async def _entry(self, name: N, *, is_exact: bool) -> Entry | None:
+        key = self._key_of(name)
+        if self._reads is not None and not is_exact:
+            return await self._reads.get(key)
+        return await self.bus.get(self.bucket, key, is_exact=is_exact)
 
     def _filter(self, keys: str) -> str:
         return value_subject(self.bucket, keys or self.keys)

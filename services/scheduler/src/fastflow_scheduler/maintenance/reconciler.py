@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 ROUND_S = 2.0
 """Pause between two checks for due work."""
-PACE_S = 0.005
+PACE_S = 0.02
 """Changes of runs that follow each other sooner are read together: under load that is a request for many of them."""
 LOOK_S = 5.0
 """How long reading one presence may take."""
