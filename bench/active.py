@@ -1,5 +1,9 @@
-"""What a change of a run costs the gateway beside 1,000 and beside 64,000 active runs: ``python -m bench.active``."""
+"""What a change of a run costs the gateway beside 1,000 and beside 64,000 active runs: ``python -m bench.active``.
 
+Of the newest active run and of the oldest, which is the next to be claimed.
+"""
+
+from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
@@ -13,32 +17,38 @@ FEW, MANY = 1_000, 64_000
 ROUNDS = 300
 
 
-def _versions(created: int) -> tuple[RunRecord, ...]:
-    run = a_run("demo", created=created)
-    running = Running(claimed_at=at(created), attempt=1, epoch=1, runner="r1")
-    ended = Ended(verdict=Verdict.SUCCESS, at=at(created + 1))
+def _versions(run: RunRecord) -> tuple[RunRecord, ...]:
+    running = Running(claimed_at=at(0), attempt=1, epoch=1, runner="r1")
+    ended = Ended(verdict=Verdict.SUCCESS, at=at(1))
     return run, replace(run, state=running), replace(run, state=ended)
 
 
-def change_us(active: int) -> float:
-    """Microseconds of one change with a look at the first page of what runs, in a full index with *active* runs."""
+def change_us(active: int) -> tuple[float, float]:
+    """Microseconds of one change, with a look at the first page of what runs, in a full index with *active* runs.
+
+    First of the newest run, from its creation to its end, then of the oldest ones, from their claim to their end.
+    """
     index = RunIndex(runs_max=active + ROUNDS)
-    for number in range(active):
-        index.put(a_run(f"p{number % 50}", created=number), number + 1)
-    samples = []
-    for created in range(active, active + 2 * ROUNDS):
-        began = perf_counter()
-        for revision, version in enumerate(_versions(created), start=1):
-            index.put(version, revision)
-            index.page(RunFilter(status=RunStatus.RUNNING), limit=50)
-        samples.append((perf_counter() - began) / 3 * 1e6)
-    return median(samples[ROUNDS:])
+    waiting = [a_run(f"p{number % 50}", created=number) for number in range(active)]
+    for number, run in enumerate(waiting):
+        index.put(run, number + 1)
+    newest = [_timed(index, _versions(a_run("demo", created=created))) for created in range(active, active + ROUNDS)]
+    oldest = [_timed(index, _versions(run)[1:]) for run in waiting[:ROUNDS]]
+    return median(newest), median(oldest)
+
+
+def _timed(index: RunIndex, versions: Sequence[RunRecord]) -> float:
+    began = perf_counter()
+    for revision, version in enumerate(versions, start=1_000_000):
+        index.put(version, revision)
+        index.page(RunFilter(status=RunStatus.RUNNING), limit=50)
+    return (perf_counter() - began) / len(versions) * 1e6
 
 
 def main() -> None:
     few, many = change_us(FEW), change_us(MANY)
-    print(f"beside {FEW:6,} active runs  {few:8.1f} µs a change")
-    print(f"beside {MANY:6,} active runs  {many:8.1f} µs a change: {many / few:.2f} ×")
+    for name, less, more in zip(("newest", "oldest"), few, many, strict=True):
+        print(f"of the {name}: beside {FEW:,} active {less:.1f} µs, beside {MANY:,} {more:.1f} µs: {more / less:.2f} ×")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from fastflow_runner.settings import RunnerSettings
 
 RUNS = 50
 SLOTS = 4
-PAUSE_S = 12.0
-"""Pause before each burst: new sandboxes are created in the background, which must not slow the next one down."""
+PAUSE_S = 25.0
+"""Pause before each burst: used sandboxes are removed and new ones created in the background. That must not slow the
+next one down, nor the shell.
+"""
 ROUNDS = 3
 NETWORK = RunnerSettings().network
 

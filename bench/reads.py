@@ -1,14 +1,19 @@
-"""Reading a long history: the gateway's lists, filters and pages with 100,000 runs on the bus, and its start time."""
+"""Reading a long history: the gateway's lists, filters and pages with 100,000 runs on the bus, and its start time.
+
+First while nothing changes, then while a writer makes 50 changes a second.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,6 +48,29 @@ PIPELINES = 50
 READS = 200
 COMMANDS = 40
 UNDER_WAY = 512
+CHANGES_PER_S = 50
+"""What a writer makes during the second round of reads: a run begins, runs, ends."""
+PATHS = (
+    ("newest 50", "/api/runs?limit=50"),
+    ("newest 500", "/api/runs?limit=500"),
+    ("one pipeline's failed ones", "/api/runs?pipeline_name=p07&status=FAILED&limit=50"),
+    ("a trigger that no run has", "/api/runs?triggered_by=webhook"),
+    ("a day in the middle", "/api/runs?start_date={day}&limit=50"),
+    ("all pipelines", "/api/pipelines"),
+    ("one pipeline's totals by day", "/api/pipelines/p07/daily-stats?days=90"),
+    ("all schedules", "/api/scheduler/jobs"),
+    ("the runs page", "/runs"),
+    ("the pipelines page", "/"),
+    ("the page of a pipeline", "/pipelines/p07"),
+    ("the schedules page", "/schedules"),
+    ("the graph page", "/graph"),
+    ("the runners page", "/runners"),
+    ("the page of refused starts", "/skipped"),
+    ("the metrics", "/metrics"),
+    ("one recent run", "/api/runs/{recent}"),
+    ("one of the oldest runs", "/api/runs/{old}"),
+    ("the page of a run", "/runs/{recent}"),
+)
 
 
 async def measure(runs: int = RUNS) -> Table:
@@ -106,33 +134,14 @@ async def read(url: str, runs: int, ids: list[str]) -> Table:
     started = time.perf_counter()
     gateway = subprocess.Popen([sys.executable, "-m", "fastflow_gateway"], env=environ, stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
-    figures = []
+    figures: list[Figure] = []
     try:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
             await _ready(http, base)
             ready_s = time.perf_counter() - started
-            chosen = random.Random(1)
-            for name, path in (
-                ("newest 50", "/api/runs?limit=50"),
-                ("one pipeline's failed ones", "/api/runs?pipeline_name=p07&status=FAILED&limit=50"),
-                ("a day in the middle", "/api/runs?start_date={day}&limit=50"),
-                ("the runs page", "/runs"),
-                ("the pipelines page", "/"),
-                ("one recent run", "/api/runs/{recent}"),
-                ("one of the oldest runs", "/api/runs/{old}"),
-                ("the page of a run", "/runs/{recent}"),
-            ):
-                samples = []
-                for _ in range(READS):
-                    at = time.perf_counter()
-                    target = path.format(
-                        recent=chosen.choice(ids[-1000:]), old=chosen.choice(ids[:1000]), day=_day_in_the_middle(runs)
-                    )
-                    async with http.get(base + target) as response:
-                        await response.read()
-                        assert response.status == 200, (target, response.status)
-                    samples.append(time.perf_counter() - at)
-                figures.append(figure(name, ms(samples), "ms", targets=(Target("p99", 50),)))
+            figures += await _times(http, base, runs, ids, "")
+            async with _changing(url):
+                figures += await _times(http, base, runs, ids, f", under {CHANGES_PER_S} changes a second")
             figures += await asyncio.to_thread(_commands, base)
             size_mib = memory_mib(gateway.pid)
     finally:
@@ -143,6 +152,36 @@ async def read(url: str, runs: int, ids: list[str]) -> Table:
         figure("its memory", [size_mib], "MiB"),
     ]
     return Table(f"Reads: the gateway with {runs:,} runs of {PIPELINES} pipelines", tuple(figures))
+
+
+async def _times(http: aiohttp.ClientSession, base: str, runs: int, ids: list[str], when: str) -> list[Figure]:
+    """Ask for each page and each list ``READS`` times."""
+    chosen, figures = random.Random(1), []
+    for name, path in PATHS:
+        samples = []
+        for _ in range(READS):
+            at = time.perf_counter()
+            target = path.format(
+                recent=chosen.choice(ids[-1000:]), old=chosen.choice(ids[:1000]), day=_day_in_the_middle(runs)
+            )
+            async with http.get(base + target) as response:
+                await response.read()
+                assert response.status == 200, (target, response.status)
+            samples.append(time.perf_counter() - at)
+        figures.append(figure(name + when, ms(samples), "ms", targets=(Target("p99", 50),)))
+    return figures
+
+
+@contextlib.asynccontextmanager
+async def _changing(url: str) -> AsyncIterator[None]:
+    """Change runs all the time, in a process of its own."""
+    writer = subprocess.Popen([sys.executable, "-m", "bench.changes", url, str(CHANGES_PER_S), str(PIPELINES)])
+    try:
+        yield
+        assert writer.poll() is None, "the writer has ended"
+    finally:
+        writer.terminate()
+        writer.wait()
 
 
 def _commands(base: str) -> list[Figure]:

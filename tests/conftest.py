@@ -30,6 +30,9 @@ profile.load()
 
 # SIGINT is ignored in what a shell starts in the background, and then in everything that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same holds for SIGHUP below ``nohup``. A handler keeps the tests alive, and what they start gets the default.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 # No test waits for the download of an interpreter: those of the machine and of the worker image are enough.
@@ -98,9 +101,17 @@ def _docker_answers() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
 
 
+def _bubblewrap_works() -> bool:
+    words = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/", "--proc", "/proc"]
+    if shutil.which("bwrap") is None:
+        return False
+    return subprocess.run([*words, "true"], capture_output=True, timeout=20, check=False).returncode == 0
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without Docker, Chromium or Git LFS their tests skip with a reason, or fail if they are required."""
     _require(items, "docker", _docker_answers, "FASTFLOW_REQUIRE_DOCKER", "no Docker daemon answers")
+    _require(items, "bubble", _bubblewrap_works, "FASTFLOW_REQUIRE_DOCKER", "bubblewrap does not work here")
     _require(
         items,
         "browser",

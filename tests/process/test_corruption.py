@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import random
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -23,7 +21,7 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.runs.run import RunStatus
-from tests.support.corruption import Corrupt, corrupt
+from tests.support.corruption import Corrupt, corrupt, fresh_dice
 from tests.support.gateway import TOKEN, Client
 from tests.support.processes import BusServer, Service
 from tests.support.profile import lasting
@@ -97,7 +95,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
             yield World(System(bus), server, Client(f"http://127.0.0.1:{port}", http), services)
         finally:
             for service in services:
-                service.die()
+                await service.remove()
                 (folder / f"{service.name}.log").write_text("\n".join(service.log))
             await server.end()
 
@@ -105,9 +103,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 @pytest.mark.simulation
 async def test_corrupt_records_everywhere_stop_no_service_and_no_run(tmp_path: Path) -> None:
     """A good pipeline runs after each round, every page answers, and the operator's command removes the rest."""
-    seed = int(os.environ.get("FASTFLOW_SEED") or random.randrange(10**9))
-    dice = random.Random(seed)
-    print(f"seed {seed}")
+    dice = fresh_dice()
     async with world(tmp_path) as here:
         victim = (await here.system.run("good")).ref
         for number in range(ROUNDS):

@@ -79,5 +79,5 @@ async def test_a_service_waits_for_a_bus_that_is_half_there(answer: Answer, tmp_
             assert not [line for line in service.log if "Traceback" in line]
     finally:
         impostor.close()
-        service.die()
+        await service.remove()
         await server.end()

@@ -78,7 +78,7 @@ async def test_every_service_that_starts_before_its_bus_waits_for_it(tmp_path: P
                 assert not [line for line in service.log if "Traceback" in line]
     finally:
         for service in services:
-            service.die()
+            await service.remove()
         await server.end()
 
 
@@ -107,7 +107,7 @@ async def test_a_gateway_without_a_bus_is_alive_and_not_ready(tmp_path: Path) ->
             async with http.get("/readyz") as answer:
                 assert answer.status == 200
     finally:
-        gateway.die()
+        await gateway.remove()
         await server.end()
 
 
@@ -135,7 +135,7 @@ async def test_a_bus_that_dies_at_any_moment_of_a_start_ends_no_service(name: st
             assert service.is_running
             assert not [line for line in service.log if "Traceback" in line]
     finally:
-        service.die()
+        await service.remove()
         with suppress(Unavailable):
             await server.end()
 

@@ -42,7 +42,7 @@ def tools_of(name: str) -> NetworkTools:
 class Blocked:
     """A sandbox that waits before its first instruction, a Python script."""
 
-    def __init__(self, script: str, plan: NetworkPlan) -> None:
+    def __init__(self, script: str, plan: NetworkPlan, *, stdout: int = subprocess.PIPE) -> None:
         info, its_info = os.pipe()
         its_block, self._block = os.pipe()
         files = []
@@ -81,7 +81,7 @@ class Blocked:
         as_user: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
         passed = (its_info, its_block, *(at for at, _ in files))
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=passed,
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, pass_fds=passed,
             start_new_session=True, **as_user,
         )  # fmt: skip
         for each in passed:
@@ -109,8 +109,8 @@ class Blocked:
         if self.process.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
         self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 async def run_script(networks: BubbleNetworks, script: str, network: str, reach: tuple[str, ...] | None) -> str:

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 
+INTERPRETER = [word for prefix in (sys.prefix, sys.base_prefix) for word in ("--ro-bind", prefix, prefix)]
+"""The options that show this interpreter, which may be below /tmp."""
+
 
 @cache
 def missing() -> str:
@@ -72,7 +75,7 @@ def start(
 
 def python(source: str, *, filter_program: bytes | None = None, options: Sequence[str] = ()) -> tuple[str, str, int]:
     """Run *source* and return its output, its errors and its exit code."""
-    process = start([sys.executable, "-c", source], filter_program=filter_program, options=options)
+    process = start([sys.executable, "-c", source], filter_program=filter_program, options=[*INTERPRETER, *options])
     stdout, stderr = process.communicate(timeout=120)
     return stdout, stderr, process.returncode
 
@@ -80,6 +83,4 @@ def python(source: str, *, filter_program: bytes | None = None, options: Sequenc
 def _command(argv: Sequence[str], options: Sequence[str] = ()) -> list[str]:
     walls = ["--unshare-all", "--uid", "65532", "--gid", "65532", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
     files = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    # The interpreter may be below /tmp, which is now empty.
-    ours = [word for prefix in (sys.prefix, sys.base_prefix) for word in ("--ro-bind", prefix, prefix)]
-    return ["bwrap", *walls, *files, *ours, *options, *argv]
+    return ["bwrap", *walls, *files, *options, *argv]

@@ -99,6 +99,11 @@ class Service:
         self.die()
         await self.ended()
 
+    async def remove(self) -> None:
+        """As ``kill``, if it runs. What it leaves unread after the test would be an error of the next one."""
+        if self.is_running:
+            await self.kill()
+
     async def terminate(self) -> int:
         """Send SIGTERM; return its exit code."""
         self.signal(signal.SIGTERM)

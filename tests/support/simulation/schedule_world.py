@@ -33,6 +33,8 @@ KILL_P = 0.004
 """Chance that a scheduler is killed, at each step of each action."""
 DELAY_S = 1.0
 """How late a change may reach a scheduler."""
+OWN_P = 0.5
+"""Chance that a scheduler takes an action for its own, at each look: a wrong view of who lives only costs time."""
 DOWN_S = (3, 60, 600, 5 * 3600, 30 * 3600)
 """How long a killed scheduler stays away, one of these plus up to half of it."""
 
@@ -172,7 +174,7 @@ class Replica:
         self.world = world
         self.born = world.now
         self._news: list[tuple[datetime, Any]] = []
-        self._timetable = Timetable()
+        self._timetable = Timetable(is_own=lambda _: world.random.random() < OWN_P)
         self._firing = Firing(self._timetable, self, self, self._restart, clock=lambda: world.now)
         self._under_way: list[tuple[JobRef, Coroutine[Any, Any, None]]] = []
         for record in world.records.values():

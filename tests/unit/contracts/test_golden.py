@@ -24,12 +24,13 @@ from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STA
 from fastflow_contracts.runs import cells, limits, logs, messages
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
-from fastflow_contracts.schedules import state
+from fastflow_contracts.schedules import beat, state
 from fastflow_contracts.service.troubles import TROUBLES
 from fastflow_contracts.sessions import spent
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
+    "beat": beat.SCHEDULER_BEAT,
     "cancel": messages.CANCEL,
     "cells": cells.CHUNK,
     "chain": limits.CHAIN_COUNT,

@@ -52,9 +52,11 @@ class Connection:
         check_headers(self._headers)
         self._timeout_s = timeout_s
         self._prefix = quote(parts.path.rstrip("/"), safe="/%")
-        # Proxies from the environment must not apply to this machine itself.
-        proxies = parts.hostname not in _LOOPBACK
-        self._transport = Transport(parts, tls=tls, connect_s=timeout_s, proxies=proxies)
+        # Proxies from the environment must not apply to this machine itself, and packing would only cost time there.
+        is_remote = parts.hostname not in _LOOPBACK
+        if is_remote and "accept-encoding" not in map(str.lower, self._headers):
+            self._headers["Accept-Encoding"] = "gzip"
+        self._transport = Transport(parts, tls=tls, connect_s=timeout_s, proxies=is_remote)
 
     async def close(self) -> None:
         """Close all connections. The next request opens new ones."""

@@ -8,7 +8,9 @@ import contextlib
 import os
 import re
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,6 +20,8 @@ IDLE_S: Final = 15.0
 """A connection that was idle for longer is not used again: the server may be closing it."""
 READ_BYTES: Final = 256 * 1024
 HEADERS_BYTES_MAX: Final = 64 * 1024
+UNPACKED_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Most that a compressed answer may have when it is read as a whole. A few kilobytes can unpack to gigabytes."""
 
 
 class Failed(Exception):
@@ -74,13 +78,32 @@ class ServerAnswer:
         self._silence_s = silence_s
 
     async def read(self) -> bytes:
-        """Return the whole body. Raises ``Failed``, ``TimeoutError``."""
-        return b"".join([piece async for piece in self.pieces()])
+        """Return the whole body, unpacked. Raises ``Failed``, ``TimeoutError``."""
+        pieces, size, is_packed = [], 0, "content-encoding" in self.headers
+        async with aclosing(self.pieces()) as arriving:
+            async for piece in arriving:
+                pieces.append(piece)
+                size += len(piece)
+                if is_packed and size > UNPACKED_BYTES_MAX:
+                    raise Failed(f"its answer unpacks to more than {UNPACKED_BYTES_MAX // 1024**2} MiB")
+        return b"".join(pieces)
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """Yield the body as it arrives. Raises ``Failed``, ``TimeoutError``."""
+        """Yield the body as it arrives, unpacked, in parts of bounded size. Raises ``Failed``, ``TimeoutError``."""
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("identity", "gzip", "x-gzip"):
+            raise Failed(f"its answer is packed as {coding[:40]!r}, which nobody asked for")
+        unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS) if coding != "identity" else None
+        has_body = False
         while isinstance(event := await self._wire.next_event(self._silence_s), h11.Data):
-            yield bytes(event.data)
+            has_body = True
+            if unpacking is None:
+                yield bytes(event.data)
+                continue
+            for piece in _unpacked(unpacking, bytes(event.data)):
+                yield piece
+        if unpacking is not None and has_body and not unpacking.eof:
+            raise Failed("it broke off")
 
 
 class Transport:
@@ -258,6 +281,20 @@ class _Wire:
         """Close it, whatever its state."""
         with contextlib.suppress(Exception):
             self._writer.close()
+
+
+def _unpacked(unpacking: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """Unpack *data*, a part of a body, into pieces of at most ``READ_BYTES``. Raises ``Failed``."""
+    while data:
+        try:
+            piece = unpacking.decompress(data, READ_BYTES)
+        except zlib.error as error:
+            raise Failed(f"its answer is not valid gzip ({error})") from error
+        if unpacking.unused_data:
+            raise Failed("its answer is not valid gzip (it goes on after its end)")
+        if piece:
+            yield piece
+        data = unpacking.unconsumed_tail
 
 
 @contextlib.contextmanager

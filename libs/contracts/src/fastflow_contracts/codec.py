@@ -2,6 +2,8 @@
 
 Decoding ignores unknown fields, so an older service understands a newer one. Every decoder is built at import, so a
 type that msgspec cannot handle fails the first test, not the first message.
+
+A message that decodes can be computed with: its type bounds its numbers and texts, and its times are plausible.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.plausible import times_check
 
 T = TypeVar("T")
 
@@ -31,6 +34,7 @@ class Codec(Generic[T]):
         self.message = message
         self.name: str = getattr(message, "__name__", "message of any known kind")  # a union has no name
         self._decoder = msgspec.json.Decoder(message)
+        self._times_check = times_check(message)
 
     def encode(self, value: T) -> bytes:
         """Encode *value* as compact JSON in UTF-8."""
@@ -43,6 +47,9 @@ class Codec(Generic[T]):
             Malformed: *data* is not such a message; the text names the place and the reason.
         """
         try:
-            return self._decoder.decode(data)
+            value = self._decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Malformed(f"not a {self.name}: {str(error)[:REASON_CHARACTERS_MAX]}") from error
+        if self._times_check is not None and not self._times_check(value):
+            raise Malformed(f"not a {self.name}: a time in it is at the end of the calendar")
+        return value

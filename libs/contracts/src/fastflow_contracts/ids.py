@@ -6,6 +6,7 @@ the same run. A request without an identity gets a random key.
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import NewType
@@ -14,6 +15,8 @@ from fastflow_contracts.errors import FastFlowError
 
 RunId = NewType("RunId", str)
 """A lower-case UUID with dashes: safe as a subject token, part of a KV key, container name and path."""
+
+RUN_ID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 
 _NAMESPACE = uuid.UUID("6f1e7a52-3d5b-5c0e-9a44-fa57f1000001")
 
@@ -24,11 +27,7 @@ class BadRunId(FastFlowError):
 
 def check_run_id(text: str) -> RunId:
     """Return *text* as a run id. Raises ``BadRunId``."""
-    try:
-        parsed = uuid.UUID(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or str(parsed) != text:
+    if re.match(RUN_ID_PATTERN, text) is None:
         raise BadRunId(f"{text[:64]!r} is not a run id; use an id from the output of starting or listing runs.")
     return RunId(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ from fastflow_gateway.errors import CannotListen
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
+from fastflow_gateway.http.compression import compress
 from fastflow_gateway.http.connections import CONNECTIONS, Connections
 from fastflow_gateway.http.listener import connections_room, listening
 from fastflow_gateway.http.protocol import Protocol
@@ -75,7 +77,8 @@ def build_app(
 ) -> web.Application:
     """Build the application. Its parts must already be running. *still_starting*: see ``serve``."""
     app = web.Application(
-        middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
+        middlewares=[middleware.record, compress, middleware.explain, middleware.guard],
+        client_max_size=BODY_BYTES_MAX,
     )
     app[SETTINGS] = settings
     app[app_keys.BUS] = bus
@@ -135,6 +138,7 @@ async def gateway(
             )
             async with _listening(app, settings) as url:
                 await model.caught_up()
+                _keep_from_collector()
                 yield url
         following.cancel()
         watching.cancel()
@@ -205,6 +209,16 @@ def _connections(settings: GatewaySettings, addresses: ClientAddresses) -> Conne
         addresses=addresses,
         header_s=settings.header_s,
     )
+
+
+def _keep_from_collector() -> None:
+    """Leave everything that is known now out of later garbage collections.
+
+    A full collection visits every object of the process, also the whole history of runs, and answers wait meanwhile:
+    tens of milliseconds. What is frozen is still freed as soon as nothing refers to it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _end_streams(app: web.Application) -> None:

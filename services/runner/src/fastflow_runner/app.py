@@ -27,6 +27,7 @@ from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_contracts.service.parts import degraded, keep
 from fastflow_runner.attempts.context import AttemptContext
+from fastflow_runner.attempts.removals import Removals
 from fastflow_runner.backend.backend import Backend
 from fastflow_runner.backend.choose import open_backend
 from fastflow_runner.bundles import Bundles
@@ -87,6 +88,7 @@ async def serve(
                     return group.create_task(keep(f"runner/{name}", part), name=name)
 
                 keepers = [start("presence", presence.serve), start("environments", backend.environments.keep)]
+                keepers.append(start("removals", context.removals.keep))
                 if backend.pool is not None:
                     keepers.append(start("pool", backend.pool.keep))
                 if backend.firewall is not None:
@@ -115,6 +117,7 @@ async def serve(
             left = await runner.let_go()
         with suppress(BusError, Replaced):
             await presence.record_end(left=left)
+        await context.removals.close()
 
 
 async def _drain(
@@ -184,12 +187,14 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
 def _context(
     settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, presence: PresenceWriter
 ) -> AttemptContext:
+    waiting_max = 2 * settings.pool_size_max if backend.pool is not None else 0
     return AttemptContext(
         runner=runner_id,
         bus=bus,
         runs=RunStore(bus),
         bundles=Bundles(bus),
         sandboxes=backend.sandboxes,
+        removals=Removals(backend.sandboxes, waiting_max=waiting_max),
         environments=backend.environments,
         secrets=SecretBox(settings.encryption_key),
         presence=presence,

@@ -29,7 +29,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "RUNNER_POOL_SIZE",
-            "Maximum number of warm Docker sandboxes; recent demand determines how many. 0 = none.",
+            "Maximum number of warm Docker sandboxes; recent demand determines how many. Twice as many of ended runs "
+            "may wait for their removal. 0 = none.",
             least=0,
         ),
     ] = 24
@@ -60,7 +61,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = 20_000_000_000
     network: Annotated[
-        str, Env("FASTFLOW_NETWORK", "Docker network of runs, created if missing. none = no network.")
+        str,
+        Env(
+            "FASTFLOW_NETWORK",
+            "Docker network of runs, created if missing. none = no network. In sandboxes of bubblewrap, host gives "
+            "runs this machine's network, the bus included, and any other name gives each run a network of its own.",
+        ),
     ] = "fastflow"
     network_open: Annotated[
         str,
@@ -68,7 +74,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             "FASTFLOW_NETWORK_OPEN",
             "What runs and builds of environments reach besides the internet, separated by commas: addresses, networks "
             "such as 10.1.0.0/16, names, or host for the machine of the runs, each with or without :PORT. Everything "
-            "else on that machine, in private networks and on the link is closed in Docker.",
+            "else on that machine, in private networks and on the link is closed in Docker and bubblewrap.",
         ),
     ] = ""
     network_max: Annotated[

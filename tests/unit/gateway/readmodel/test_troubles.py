@@ -42,7 +42,6 @@ def test_a_process_counts_until_it_is_well_or_silent() -> None:
         {"service": "syncer"},
         {"parts": ("x",) * (PARTS_MAX + 1)},
         {"parts": ("x" * (PART_CHARACTERS_MAX + 1),)},
-        {"at": T0.replace(year=9999)},
     ],
 )
 def test_a_record_that_no_service_writes_is_malformed(odd: dict[str, object]) -> None:

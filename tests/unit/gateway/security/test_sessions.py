@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_gateway.security import sessions
-from fastflow_gateway.security.sessions import SESSION_S, Sessions
+from fastflow_gateway.security.sessions import SESSION_S, BrowserSession, Sessions
 from tests.support.records import T0
 
 
@@ -25,8 +25,21 @@ def test_a_session_is_valid_for_its_time_and_its_token() -> None:
         assert known.session(changed, T0) is None
     other = known.session(known.new_session(T0), T0)
     assert other is not None
-    assert not sessions.is_csrf_token(session, other.csrf)
-    assert sessions.is_csrf_token(session, session.csrf)
+    assert not sessions.is_csrf_token(session, other.csrf_token())
+    assert sessions.is_csrf_token(session, session.csrf_token())
+
+
+@given(st.text())
+def test_no_other_text_is_a_csrf_token(text: str) -> None:
+    """It differs in each page, and any change of a character makes it wrong."""
+    session = BrowserSession("id", T0, b"the-secret-part")
+    tokens = {session.csrf_token() for _ in range(8)}
+    assert len(tokens) == 8
+    assert all(sessions.is_csrf_token(session, token) for token in tokens)
+    token = tokens.pop()
+    assert not sessions.is_csrf_token(session, text)
+    assert not sessions.is_csrf_token(session, (text + token)[: len(token)] if text else token[:-1])
+    assert not sessions.is_csrf_token(session, token[:-1] + ("0" if token[-1] != "0" else "1"))
 
 
 @given(st.text())

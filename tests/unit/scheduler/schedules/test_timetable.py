@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastflow_contracts.bus.subjects import JobRef
@@ -13,6 +13,8 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.schedules.state import REMEMBERED
 from fastflow_scheduler.schedules.timetable import (
     AWAY,
+    LEFT,
+    LEFT_LOOK,
     PATIENCE,
     Action,
     Fire,
@@ -241,3 +243,67 @@ def test_ten_thousand_schedules_are_cheap() -> None:
         sys.setprofile(None)
     assert idle == [[]] * 58
     assert 0 < calls < 58 * 100
+
+
+def shared(*, own: set[JobRef], names: tuple[str, ...] = ("demo",)) -> Timetable:
+    """A timetable of schedules that are settled, of which those in *own* belong to this scheduler."""
+    made = a_timetable(*(a_record(name, schedule_interval_seconds=60) for name in names))
+    made.is_own = own.__contains__
+    tick(made, 60)
+    return made
+
+
+def test_a_slot_is_left_to_the_scheduler_that_it_belongs_to() -> None:
+    """Once that one has run it, this one has nothing to do."""
+    made = shared(own=set())
+    assert actions(made, at(60)) == []
+    assert made.next_instant() == at(60) + LEFT_LOOK
+    other = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(other, 60)
+    (fire,) = actions(other, at(60))
+    assert isinstance(fire, Fire)
+    theirs = other.advanced(fire, at(60), at(60))
+    assert theirs is not None
+    made.see_state(DEMO, theirs.state, theirs.revision + 1)
+    assert actions(made, at(61)) == []
+    assert made.next_instant() == at(120)
+
+
+def test_a_slot_is_taken_over_when_its_scheduler_ends() -> None:
+    """At the next look, once."""
+    own: set[JobRef] = set()
+    made = shared(own=own)
+    assert actions(made, at(60)) == []
+    own.add(DEMO)
+    assert actions(made, at(60.5)) == []
+    assert fired(actions(made, at(60) + LEFT_LOOK)) == [(DEMO, (at(60),))]
+    assert actions(made, at(62)) == []
+
+
+def test_a_slot_is_taken_over_from_a_scheduler_that_lives_and_does_nothing() -> None:
+    """A wrong view of who lives, or a part that hangs, costs time and no slot."""
+    made = shared(own=set())
+    now = at(60)
+    while not (found := actions(made, now)):
+        made.able(now)
+        now += LEFT_LOOK
+    assert fired(found) == [(DEMO, (at(60),))]
+    assert now - at(60) == LEFT
+
+
+def test_a_new_schedule_is_settled_by_the_scheduler_that_it_belongs_to() -> None:
+    """And by another one if that does not happen."""
+    made = Timetable(is_own=lambda _: False)
+    made.see_pipeline(a_record(schedule_interval_seconds=60))
+    assert actions(made, T0) == []
+    assert actions(made, T0 + LEFT - timedelta(seconds=1)) == []
+    assert actions(made, T0 + LEFT) == [Settle(DEMO)]
+
+
+def test_many_due_slots_come_in_parts() -> None:
+    """So other tasks get their turn; no slot comes twice or is forgotten."""
+    made = shared(own={JobRef(PipelineName(name), "schedule") for name in "abc"}, names=("a", "b", "c", "d"))
+    assert actions(made, at(59)) == []
+    parts = [made.actions(at(60), most=2) for _ in range(3)]
+    assert [len(part) for part in parts] == [2, 1, 0]
+    assert sorted(job.pipeline for part in parts for job, _ in fired(part)) == ["a", "b", "c"]

@@ -36,6 +36,7 @@ WHO: Final[dict[str, set[User]]] = {
     "ff.cell.x.y.1": {RUNNER},
     "ff.metric.x.y.1": {RUNNER},
     "ff.drain.x": {GATEWAY},
+    "ff.scheduler.beat": {SCHEDULER},
     "ff.event.run.x.y": NOBODY,
     "ff.unheard.of": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,
@@ -154,6 +155,7 @@ WHO: Final[dict[str, set[User]]] = {
 HEARD: Final = {
     SYNCER: {"ff.sync.request", "_INBOX_syncer.>"},
     SCHEDULER: {
+        "ff.scheduler.beat",
         "ff.event.run.>",
         "ff_stored.$KV.ff_pipelines.pipeline.*",
         "ff_stored.$KV.ff_runners.runner.*",

@@ -78,5 +78,5 @@ async def test_a_gateway_that_catches_up_stops_on_a_signal(bus_url: str, bus: Bu
             await asyncio.sleep(LOOK_S)
             with suppress(aiohttp.ClientConnectionError):
                 async with http.get(f"http://127.0.0.1:{port}/readyz") as answer:
-                    text = (await answer.json())["dependencies"]["model"]
+                    text = (await answer.json())["dependencies"].get("model", "")  # none without a bus
         assert await stopped(gateway) == 0

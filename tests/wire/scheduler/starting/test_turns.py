@@ -104,7 +104,7 @@ async def test_a_slot_does_not_stay_empty_behind_hints_of_cancelled_runs(
         assert (await there.end(last)).status is RunStatus.SUCCESS
         published = (await bus.js.stream_info(streams.WORK)).state.last_seq
     # Hints follow the pace at which runners take them, so how many come before the last cancel depends on the machine.
-    assert published < 200, "most runs that were cancelled while they waited had hints"
+    assert published < len(runs), "every run that was cancelled while it waited had a hint"
 
 
 async def test_the_bus_keeps_one_hint_for_an_attempt(bus: Bus) -> None:

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 
 from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Rejected, Unavailable
+from fastflow_contracts.bus.streams import bucket_stream
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 """Most bytes of one answer, unless its first message is larger. A server drops a client that is 64 MB behind."""
@@ -89,6 +90,16 @@ async def newest_of(bus: Bus, stream: str, subjects: Sequence[str], *, at_least:
     messages, end = await _ask(bus, stream, {"multi_last": list(subjects), "batch": len(subjects)})
     if not messages or int((end.headers or {}).get("Nats-UpTo-Sequence", 0)) < at_least:
         raise Unavailable(f"a server of the bus is behind with {stream}.")
+    return messages
+
+
+async def stored_on(bus: Bus, bucket: str, subjects: Sequence[str]) -> list[StoredMessage]:
+    """Return the newest message on each of *subjects* of a bucket, at most 1024, of which some may have none.
+
+    Messages may be missing: those beyond ``BATCH_BYTES_MAX``. Raises ``Unavailable`` as ``following``.
+    """
+    wanted = {"multi_last": list(subjects), "batch": len(subjects)}
+    messages, _ = await _ask(bus, bucket_stream(bucket), wanted)
     return messages
 
 

@@ -16,7 +16,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import nats.errors
@@ -24,6 +24,7 @@ import nats.js.errors
 from nats.js.api import Header, ObjectInfo, ObjectMetaOptions
 from nats.js.kv import MSG_ROLLUP_SUBJECT
 
+from fastflow_contracts.base import Count
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.answers import Unanswered, attempts
 from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus
@@ -48,9 +49,9 @@ class _ObjectNote(msgspec.Struct):
     """The metadata that the store keeps of an object; only the fields used here."""
 
     name: str
-    nuid: str = ""
-    size: int = 0
-    chunks: int = 0
+    nuid: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    size: Count = 0
+    chunks: Count = 0
     deleted: bool = False
 
 

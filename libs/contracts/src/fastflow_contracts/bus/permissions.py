@@ -91,6 +91,7 @@ def grant(user: User) -> Grant:
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.RUNNERS, subjects.service_keys(user.value)),
                     subjects.WORK,
+                    subjects.BEATS,
                     *subjects.NOTICES,
                     *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
                     *_getting(subjects.INPUTS, subjects.INPUT_KEYS),
@@ -107,6 +108,7 @@ def grant(user: User) -> Grant:
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
                 subscribe=(
+                    subjects.BEATS,
                     *_told(subjects.RUNS, subjects.RUN_KEYS),
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),

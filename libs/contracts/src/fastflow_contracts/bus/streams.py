@@ -91,7 +91,9 @@ class WrongTopology(FastFlowError):
     """A stream or consumer is missing on the bus, or has the wrong configuration."""
 
 
-def _bucket(name: str, *, history: int, bytes_max: int, value_bytes_max: int, age_s: float = 0) -> StreamConfig:
+def _bucket(
+    name: str, *, history: int, bytes_max: int, value_bytes_max: int, age_s: float = 0, allow_atomic: bool = False
+) -> StreamConfig:
     return StreamConfig(
         name=bucket_stream(name),
         subjects=[f"$KV.{name}.>"],
@@ -106,6 +108,7 @@ def _bucket(name: str, *, history: int, bytes_max: int, value_bytes_max: int, ag
         deny_delete=True,
         allow_direct=True,
         allow_msg_ttl=True,
+        allow_atomic=allow_atomic or None,
         duplicate_window=DEDUP_S,
         republish=_TELLING,
     )
@@ -142,14 +145,21 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
             bytes_max=4 * GIB,
             value_bytes_max=PAYLOAD_BYTES_MAX,
             age_s=RUN_AGE_S,
+            allow_atomic=True,
         ),
-        allow_atomic=True,
         republish=RePublish(src=f"$KV.{subjects.RUNS}.run.*.*", dest="ff.event.run.{{wildcard(1)}}.{{wildcard(2)}}"),
     ),
-    _bucket(subjects.INPUTS, history=1, bytes_max=2 * GIB, value_bytes_max=PAYLOAD_BYTES_MAX, age_s=RUN_AGE_S),
-    _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
+    _bucket(
+        subjects.INPUTS,
+        history=1,
+        bytes_max=2 * GIB,
+        value_bytes_max=PAYLOAD_BYTES_MAX,
+        age_s=RUN_AGE_S,
+        allow_atomic=True,
+    ),
+    _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB, allow_atomic=True),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
-    _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),
+    _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64, allow_atomic=True),
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     _bucket(subjects.SESSIONS, history=1, bytes_max=16 * MIB, value_bytes_max=MIB // 64, age_s=DAY_S),
     StreamConfig(

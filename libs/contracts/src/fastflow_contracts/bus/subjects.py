@@ -36,6 +36,9 @@ SYNC = "ff.sync.request"
 TOLD = "ff_stored"
 """Prefix of the subjects on which the server says what it has stored."""
 
+BEATS = "ff.scheduler.beat"
+"""Core messages between schedulers: each says that it fires slots."""
+
 DRAINS = "ff.drain.*"
 """Core messages: the named runner finishes its runs and ends."""
 

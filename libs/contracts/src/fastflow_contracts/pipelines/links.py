@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Count, Fact, StoredName
 from fastflow_contracts.codec import Codec
-from fastflow_contracts.names import PipelineName, token
+from fastflow_contracts.names import token
 from fastflow_contracts.pipelines.format.spec import DownstreamRule
+from fastflow_contracts.pipelines.format.value_types import Route, RunConfigId
 
 HOPS_MAX = 50
 """Most starts one after the other in a chain, unless the scheduler's settings say otherwise."""
@@ -22,11 +23,11 @@ CHAIN_RUNS_MAX = 1000
 class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A pipeline to start when a run ends. ``source`` says where the link is defined."""
 
-    pipeline: PipelineName
+    pipeline: StoredName
     on_success: bool = True
     on_failure: bool = False
-    run_config_id: str | None = None
-    on_route: str | None = None
+    run_config_id: RunConfigId | None = None
+    on_route: Route | None = None
     """Only after a run that wrote this label; None = after any run."""
     source: Literal["json", "api", "both"] = "api"
 
@@ -49,7 +50,7 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The links of one pipeline made through the API. Stored under ``links.<pipeline>``."""
 
-    v: int = 1
+    v: Count = 1
     links: tuple[Link, ...] = ()
     write_id: str = ""
 

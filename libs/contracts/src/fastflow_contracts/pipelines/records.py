@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import Fact, Instant, are_plausible
+from fastflow_contracts.base import BundleName, Count, Fact, Instant
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -12,7 +12,7 @@ from fastflow_contracts.pipelines.format.spec import PipelineSpec
 class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A valid version of a pipeline: what a trigger starts."""
 
-    bundle: str
+    bundle: BundleName
     """Name of its code in the object store: a hash."""
     commit: str | None = None
     commit_subject: str | None = None
@@ -26,7 +26,7 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one pipeline. Stored under ``pipeline.<name>``; only syncers write it."""
 
-    v: int = 1
+    v: Count = 1
     name: PipelineName
     live: Version | None = None
     """The last valid version. None: there never was one."""
@@ -53,7 +53,7 @@ class PipelineChangeRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one sync."""
 
-    v: int = 1
+    v: Count = 1
     source: str
     """The folder or repository, without credentials."""
     commit: str | None = None
@@ -62,7 +62,7 @@ class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     ok: bool
     error: str | None = None
     changes: tuple[PipelineChangeRecord, ...] = ()
-    pipelines: int = 0
+    pipelines: Count = 0
     """Number of pipelines listed after the sync."""
 
 
@@ -72,7 +72,7 @@ class SyncStatusRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     Stored under ``sync.status``.
     """
 
-    v: int = 1
+    v: Count = 1
     last: SyncReportRecord
     live: SyncReportRecord | None = None
     history: tuple[SyncReportRecord, ...] = ()
@@ -87,8 +87,6 @@ SYNC_STATUS = Codec(SyncStatusRecord)
 
 
 def check_pipeline(name: PipelineName, record: PipelineRecord) -> None:
-    """Check a stored record. Raises ``Malformed`` if it is another pipeline's, or its times cannot be computed with."""
+    """Check a stored record. Raises ``Malformed`` if it is another pipeline's."""
     if record.name != name:
         raise Malformed(f"it is the record of {record.name[:64]!r}")
-    if not are_plausible(record.removed_at, record.seen_at, record.live.live_since if record.live else None):
-        raise Malformed("a time in it is at the end of the calendar")

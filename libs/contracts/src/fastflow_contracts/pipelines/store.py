@@ -24,6 +24,7 @@ class PipelineStore:
             key_of=subjects.pipeline_key,
             name_in=subjects.any_name_in_pipeline_key,
             check=check_pipeline,
+            together=True,
         )
         self.link_sets: Bucket[PipelineName, LinkSet] = Bucket(
             bus,

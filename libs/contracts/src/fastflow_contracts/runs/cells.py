@@ -12,53 +12,55 @@ leaves out.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from fastflow_contracts.base import Count, Duration, Ordinal, UnixTime
 from fastflow_contracts.codec import Codec
 
 INJECTED: Final = -1
 EVENTS_BYTES_MAX: Final = 768 * 1024
 """The most bytes of events in one message; a single event is always smaller."""
 
+CellIndex: TypeAlias = Annotated[int, msgspec.Meta(ge=INJECTED, le=2**53)]
 CellStatus: TypeAlias = Literal["RUNNING", "RETRYING", "SUCCESS", "FAILED"]
 Data: TypeAlias = dict[str, str]
 """Text by media type: base64 for images, JSON for JSON types."""
 
 
 class CellFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
-    """The base of all events. ``at`` is unix time in seconds."""
+    """The base of all events."""
 
-    at: float
+    at: UnixTime
 
 
 class Opened(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="opened"):
     """The kernel has started; the first cell comes next."""
 
     kernel: str
-    cells: int
+    cells: Count
     """Number of code cells in the notebook."""
 
 
 class Injected(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="injected"):
     """A cell that sets the run's parameters was inserted after code cell ``after``."""
 
-    after: int
+    after: Count
     source: str
 
 
 class Began(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="began"):
     """An attempt of a cell began; attempts count from 1. Earlier outputs belong to the previous attempt."""
 
-    cell: int
-    attempt: int
+    cell: CellIndex
+    attempt: Ordinal
 
 
 class Wrote(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
     """The cell wrote to stdout or stderr. The text is appended to what it wrote before."""
 
-    cell: int
+    cell: CellIndex
     stream: Literal["stdout", "stderr"]
     text: str
 
@@ -73,7 +75,7 @@ class Part(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="part"):
 class Showed(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="showed"):
     """The cell displayed an output, or returned the value of its last expression (``is_result``)."""
 
-    cell: int
+    cell: CellIndex
     data: Data
     is_result: bool = False
     display: str | None = None
@@ -90,13 +92,13 @@ class Redrew(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="redre
 class Cleared(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="cleared"):
     """The cell cleared its outputs."""
 
-    cell: int
+    cell: CellIndex
 
 
 class Raised(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="raised"):
     """This attempt of the cell failed, by an exception or for another reason."""
 
-    cell: int
+    cell: CellIndex
     name: str
     """The name of the exception, or ``CellTimeout``, ``KernelDied`` or ``Stopped``."""
     value: str
@@ -107,18 +109,18 @@ class Raised(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="raise
 class Noted(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="noted"):
     """A note of the cell runner, for example that outputs were left out or that the kernel lost its state."""
 
-    cell: int
+    cell: CellIndex
     text: str
 
 
 class EndedCell(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """This attempt of the cell is over. RETRYING: the next one starts after ``delay_s`` seconds."""
 
-    cell: int
+    cell: CellIndex
     status: Literal["RETRYING", "SUCCESS", "FAILED"]
-    count: int | None = None
+    count: Count | None = None
     """The kernel's execution count: the number in ``In [n]``."""
-    delay_s: float = 0.0
+    delay_s: Duration = 0.0
 
 
 CellEvent: TypeAlias = Opened | Injected | Began | Wrote | Part | Showed | Redrew | Cleared | Raised | Noted | EndedCell
@@ -127,8 +129,8 @@ CellEvent: TypeAlias = Opened | Injected | Began | Wrote | Part | Showed | Redre
 class CellChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive events of one attempt, without a gap."""
 
-    v: int = 1
-    end: int
+    v: Count = 1
+    end: Count
     """How many events of the attempt this chunk and all earlier ones cover."""
     events: tuple[CellEvent, ...]
 

@@ -21,7 +21,6 @@ from fastflow_contracts.runs.limits import (
     ChainCount,
     LimitSet,
     Member,
-    check_set,
     to_check,
     without,
 )
@@ -73,7 +72,7 @@ def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
 
 def limit_sets(bus: Bus) -> Bucket[str, LimitSet]:
     """Return the sets of active runs on *bus*, by key. ``keys`` also matches the counts of chains: give a key."""
-    return Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str, check=check_set)
+    return Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
 
 
 def chain_counts(bus: Bus) -> Bucket[str, ChainCount]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fastflow_contracts.base import Count, Fact
+from fastflow_contracts.base import Count, Fact, StoredName, StoredRunId
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Codec
-from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.ids import RunId
 
 CROWD = 100
 """A larger set is checked although it has room: it could grow to its limit, or beyond the size of a message."""
@@ -24,8 +23,8 @@ LOOKS = 4
 class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One run in a set."""
 
-    pipeline: PipelineName
-    run_id: RunId
+    pipeline: StoredName
+    run_id: StoredRunId
 
     @property
     def ref(self) -> RunRef:
@@ -35,7 +34,7 @@ class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """At most ``most`` runs at once."""
 
-    v: int = 1
+    v: Count = 1
     most: Count
     since: str = ""
     """What the set belongs to; a set that belongs to something else is built again."""
@@ -46,16 +45,9 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class ChainCount(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How many runs one chain has had, the first one included. It only grows."""
 
-    v: int = 1
+    v: Count = 1
     runs: Count = 1
     write_id: str = ""
-
-
-def check_set(_: str, stored: LimitSet) -> None:
-    """Check a stored set. Raises a ``FastFlowError`` if a member cannot be a run: nobody could look it up."""
-    for member in stored.members:
-        check_name(member.pipeline)
-        check_run_id(member.run_id)
 
 
 LIMIT = Codec(LimitSet)

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from fastflow_contracts.base import Count, UnixTime
 from fastflow_contracts.codec import Codec
 
 LogStream: TypeAlias = Literal["system", "stdout", "stderr"]
@@ -33,7 +34,7 @@ OPEN_S: Final = 0.4
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Text of one stream that arrived at one time: ``[ms, stream, text]``, with ``ms`` after the chunk's ``at``."""
 
-    ms: int
+    ms: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
     stream: Annotated[int, msgspec.Meta(ge=0, le=2)]
     text: str
 
@@ -42,7 +43,7 @@ class OpenText(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Text of a line that is not complete yet: ``[stream, start, text]``."""
 
     stream: Annotated[int, msgspec.Meta(ge=0, le=2)]
-    start: int
+    start: Count
     """Its place in the line: how many characters lie between the last piece of the stream and this text."""
     text: str
 
@@ -50,11 +51,10 @@ class OpenText(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A part of one attempt's log."""
 
-    v: int = 1
-    at: float
-    """Unix time in seconds."""
+    v: Count = 1
+    at: UnixTime
     lines: tuple[Piece, ...] = ()
-    end: tuple[int, int]
+    end: tuple[Count, Count]
     """How many bytes of stdout and of stderr this chunk and all earlier ones cover."""
     truncated: bool = False
     """The log is full: from here on output is counted in ``end`` but not stored."""

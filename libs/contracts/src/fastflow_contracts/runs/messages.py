@@ -5,12 +5,13 @@ Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations ar
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from fastflow_contracts.base import Fact, Instant
+import msgspec
+
+from fastflow_contracts.base import Amount, Count, Fact, Instant, Ordinal, StoredName, StoredRunId
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import ParentRun, RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
@@ -23,7 +24,7 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     Other publishers send a run body, a CloudEvent, or any data; ``triggers`` reads all of them into this.
     """
 
-    v: int = 1
+    v: Count = 1
     triggered_by: TriggeredBy = "bus"
     key: str | None = None
     """Idempotency key: the same key on the same pipeline is the same run."""
@@ -59,7 +60,7 @@ class Started(Fact, frozen=True, kw_only=True, tag="started"):
 class Skipped(Fact, frozen=True, kw_only=True, tag="declined"):
     """The trigger starts no run. ``status`` is the HTTP status that fits best."""
 
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=0, le=599)]
     reason: str
 
 
@@ -67,26 +68,30 @@ Decision: TypeAlias = Started | Skipped
 """Sent to the trigger's reply header, if it has one. It may be lost: the record is the truth."""
 
 
+_SkipToken: TypeAlias = Annotated[str, msgspec.Meta(max_length=1000)]
+"""``subjects.skipped`` makes a subject of any text. A longer one would fill a page."""
+
+
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A refused start. Its whole message is kept beside it (``skips``)."""
 
-    v: int = 1
-    id: RunId | None = None
+    v: Count = 1
+    id: StoredRunId | None = None
     """The run that it would have been; None in records of older versions, whose message is not kept."""
     at: Instant
-    pipeline: str
+    pipeline: _SkipToken
     """Its name, or the unchanged subject token if that is not a valid name."""
     reason: str
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
-    parent_run_id: RunId | None = None
+    parent_run_id: StoredRunId | None = None
     parent: ParentRun | None = None
     """How that run ended."""
-    root_run_id: RunId | None = None
-    hops: int = 0
+    root_run_id: StoredRunId | None = None
+    hops: Count = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None
-    redriven_as: RunId | None = None
+    redriven_as: StoredRunId | None = None
     """The newest run that was started from it."""
     by_service: bool = False
     """A service wrote its message, so what that says of who started it is true."""
@@ -97,14 +102,14 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Hint(Fact, frozen=True, kw_only=True):
     """There may be work: run *run_id* was pending when this was published."""
 
-    pipeline: PipelineName
-    run_id: RunId
-    attempt: int
-    concurrent_max: int = 0
+    pipeline: StoredName
+    run_id: StoredRunId
+    attempt: Ordinal
+    concurrent_max: Count = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""
     run: RunRecord | None = None
     """The record at that time, which saves the reader of a fresh hint one read."""
-    revision: int = 0
+    revision: Count = 0
     """Revision of that record, which a claim must expect."""
 
 
@@ -112,10 +117,10 @@ class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The resource use of one attempt at one moment."""
 
     ts: Instant
-    cpu_cores: float
+    cpu_cores: Amount
     """Mean since the previous sample; not clamped."""
-    memory_bytes: int
-    memory_limit_bytes: int | None = None
+    memory_bytes: Count
+    memory_limit_bytes: Count | None = None
     soft_limit_exceeded: bool = False
 
 

@@ -11,17 +11,15 @@ an argument; every time here is aware and in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.base import Count, Fact, Instant, Ordinal, are_plausible
+from fastflow_contracts.base import Amount, BundleName, Count, Duration, Fact, Instant, Ordinal, StoredName, StoredRunId
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
-from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
 
@@ -74,11 +72,11 @@ EDGES: Mapping[RunStatus, frozenset[RunStatus]] = {
 class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
 
-    cpu_cores: float | None = None
+    cpu_cores: Amount | None = None
     memory_bytes: Count | None = None
-    cpu_cores_soft: float | None = None
+    cpu_cores_soft: Amount | None = None
     memory_bytes_soft: Count | None = None
-    timeout_s: float = 0.0
+    timeout_s: Duration = 0.0
     """Of user code, per attempt; 0 = none."""
 
 
@@ -86,7 +84,7 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What a run must do. Fixed when the run is created."""
 
     kind: Kind
-    bundle: str
+    bundle: BundleName
     """Hash of the code in the object store."""
     commit: str | None = None
     python_version: str
@@ -97,8 +95,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the schedule whose slot made the run."""
     scheduled_for: Instant | None = None
     """The slot."""
-    parent_run_id: RunId | None = None
-    root_run_id: RunId | None = None
+    parent_run_id: StoredRunId | None = None
+    root_run_id: StoredRunId | None = None
     """The first run of its chain; None = this one."""
     hops: Count = 0
     """How many runs in the chain came before this one."""
@@ -181,7 +179,7 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     error_type: RunErrorType | None = None
     error_message: str | None = None
     memory_bytes_peak: Count | None = None
-    cpu_cores_peak: float | None = None
+    cpu_cores_peak: Amount | None = None
     warnings: tuple[str, ...] = ()
     """One sentence for each soft limit that was passed."""
     log_sequence: Count = 0
@@ -197,9 +195,9 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One run with all its attempts."""
 
-    v: int = 1
-    id: RunId
-    pipeline: PipelineName
+    v: Count = 1
+    id: StoredRunId
+    pipeline: StoredName
     created_at: Instant
     order: Order
     state: State
@@ -242,8 +240,8 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
 
-    run_id: RunId
-    pipeline: PipelineName
+    run_id: StoredRunId
+    pipeline: StoredName
     status: RunStatus
     exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
@@ -253,7 +251,7 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the runner needs besides the code: stored beside the record, never shown, never repeated on the bus."""
 
-    v: int = 1
+    v: Count = 1
     env: dict[str, str] = {}
     """Clear variables, already merged in their order of precedence."""
     encrypted_env: dict[str, str] = {}
@@ -278,23 +276,6 @@ RUN_INPUT = Codec(RunInput)
 
 
 def check_run(ref: RunRef, run: RunRecord) -> None:
-    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, names runs that cannot be, or has
-    times that no code can compute with.
-    """
+    """Check a stored record. Raises ``Malformed`` if it is another run's."""
     if run.ref != ref:
         raise Malformed(f"it is the record of run {run.id[:64]} of {run.pipeline[:64]}")
-    for related in (run.order.parent_run_id, run.order.root_run_id):
-        if related is not None:
-            check_run_id(related)
-    state = run.state
-    times: tuple[datetime | None, ...]
-    match state:
-        case Pending():
-            times = (state.not_before,)
-        case Running():
-            times = (state.claimed_at, state.prepared_at, state.cancel_requested_at)
-        case Ended():
-            times = (state.at,)
-    ends = (time for each in run.attempts for time in (each.claimed_at, each.prepared_at, each.finished_at))
-    if not are_plausible(run.created_at, run.order.scheduled_for, *times, *ends):
-        raise Malformed("a time in it is at the end of the calendar")

@@ -15,14 +15,11 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from fastflow_contracts.base import are_plausible
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import decoded, note_unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
-from fastflow_contracts.codec import Malformed
-from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.ids import RunId, check_run_id, run_id_for_child
+from fastflow_contracts.ids import RunId, run_id_for_child
 from fastflow_contracts.runs.messages import SKIP, TRIGGER, TRIGGER_TYPE, SkipRecord, Trigger
 from fastflow_contracts.runs.run import RunRecord
 
@@ -39,8 +36,6 @@ _OVERHEAD_BYTES: Final = 256
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
-_TOKEN = re.compile(r"[^\s.*>\x00-\x1f\x7f]{1,1000}|[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""A token of a subject, or the name of a pipeline."""
 _OURS = ("nats-", "ff-")
 
 
@@ -79,7 +74,7 @@ class SkipStore:
         """The skip as it is stored now; None if there is none, or it is unreadable. Raises ``BusError``."""
         subject = subjects.skipped(pipeline, skip_id)
         found = await self._bus.newest(streams.NOTICES, subject)
-        return read_skip(found.data, where=subject) if found else None
+        return decoded(SKIP, found.data, where=subject) if found else None
 
     async def letter(self, pipeline: str, skip_id: RunId) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
@@ -91,7 +86,7 @@ class SkipStore:
         subject = subjects.skipped(pipeline, skip_id)
         for _ in range(CONFLICTS_MAX):
             found = await self._bus.newest(streams.NOTICES, subject)
-            skip = read_skip(found.data, where=subject) if found else None
+            skip = decoded(SKIP, found.data, where=subject) if found else None
             if found is None or skip is None or skip.redriven_as == run_id:
                 return
             body = SKIP.encode(replace(skip, redriven_as=run_id))
@@ -107,25 +102,6 @@ class SkipStore:
             await self._bus.publish(subject, data, headers=headers, expect_sequence=0)
         except RevisionConflict:
             return  # it is stored already, by us or by another
-
-
-def read_skip(data: bytes, *, where: str) -> SkipRecord | None:
-    """Decode a stored skip. None if it is unreadable, or names what cannot be: nobody could look its message up."""
-    skip = decoded(SKIP, data, where=where)
-    if skip is None:
-        return None
-    try:
-        for run_id in (skip.id, skip.parent_run_id, skip.root_run_id, skip.redriven_as):
-            if run_id is not None:
-                check_run_id(run_id)
-        if _TOKEN.fullmatch(skip.pipeline) is None:
-            raise Malformed("its pipeline is no token of a subject")
-        if not are_plausible(skip.at, skip.scheduled_for):
-            raise Malformed("a time in it is at the end of the calendar")
-    except FastFlowError as error:
-        note_unreadable(SKIP.name, where, error)
-        return None
-    return skip
 
 
 async def redrive_id(skip_id: RunId, key: str | None, find: Callable[[RunId], Awaitable[RunRecord | None]]) -> RunId:

@@ -19,6 +19,7 @@ from fastflow_contracts.bus.client import Bus, Entry, Put
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
+from fastflow_contracts.bus.together import GroupCommit
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
@@ -69,6 +70,8 @@ class RunStore:
             key_of=subjects.input_key,
             name_in=subjects.parse_input_key,
         )
+        self._new_runs = GroupCommit(bus, RUNS)
+        self._new_inputs = GroupCommit(bus, INPUTS, reads=False)
 
     async def load(self, ref: RunRef) -> Stored:
         """The run as it is stored now.
@@ -146,7 +149,9 @@ class RunStore:
                     if not await self._store_input(run, given):
                         return None
                     is_given = True
-                revisions = await self._bus.commit(RUNS, [record, *beside])
+                revision = (
+                    (await self._bus.commit(RUNS, [record, *beside]))[0] if beside else await self._new_runs.put(record)
+                )
             except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
                     return None
@@ -154,7 +159,7 @@ class RunStore:
                     raise
                 await self._step_aside()
             else:
-                return Stored(run, revisions[0])
+                return Stored(run, revision)
         raise RevisionConflict(f"run {run.id} could not be stored: other writers were first; try again.")
 
     async def change(
@@ -243,7 +248,7 @@ class RunStore:
         put = self.inputs.write(run.ref, given, expect=0)
         for _ in range(CONFLICTS_MAX):
             try:
-                await self._bus.commit(INPUTS, [put])
+                await self._new_inputs.put(put)
             except RevisionConflict:
                 await self._step_aside()
                 found = await self._bus.get(INPUTS, put.key)

@@ -14,8 +14,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from fastflow_contracts.base import Fact, Instant, are_plausible
-from fastflow_contracts.codec import Codec, Malformed
+from fastflow_contracts.base import YEARS, Count, Fact, Instant
+from fastflow_contracts.codec import Codec
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
 REMEMBERED = timedelta(days=30)
@@ -24,7 +24,7 @@ REMEMBERED = timedelta(days=30)
 class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one schedule, kept by the schedulers."""
 
-    v: int = 1
+    v: Count = 1
     definition: str
     """The timing that this state belongs to, in words. Another definition starts a new state."""
     anchor: Instant
@@ -41,7 +41,7 @@ class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Whether people want the schedule to fire. ``enabled: false`` in the metadata wins."""
 
-    v: int = 1
+    v: Count = 1
     enabled: bool
     at: Instant
     write_id: str = ""
@@ -60,13 +60,20 @@ def settled(
         assert schedule is not None
         return ScheduleState(
             definition=definition(schedule),
-            anchor=schedule.start or now.replace(microsecond=0),
+            anchor=_anchor(schedule, now),
             done_until=now,
             idle_since=now if is_idle else None,
         )
     if is_idle:
         return state if state.idle_since else replace(state, idle_since=now)
     return replace(state, idle_since=None, done_until=now) if state.idle_since else state
+
+
+def _anchor(schedule: PipelineSchedule, now: datetime) -> datetime:
+    # People write 0001 for "always" and 9999 for "never". A state with such a time would be unreadable; the slots of a
+    # schedule with a start are counted from that start anyway.
+    start = schedule.start
+    return now.replace(microsecond=0) if start is None or start.year not in YEARS else start
 
 
 def definition(schedule: PipelineSchedule) -> str:
@@ -85,12 +92,6 @@ def definition(schedule: PipelineSchedule) -> str:
     if schedule.end is not None:
         words += f" until {schedule.end.isoformat()}"
     return words
-
-
-def check_state(_: object, state: ScheduleState) -> None:
-    """Check a stored state. Raises ``Malformed`` if no slot can be computed from it."""
-    if not are_plausible(state.anchor, state.done_until, state.last_slot, state.idle_since):
-        raise Malformed("a time in it is at the end of the calendar")
 
 
 SCHEDULE_STATE = Codec(ScheduleState)

@@ -6,7 +6,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import JobRef
-from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch, check_state
+from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
 
 
 class ScheduleStore:
@@ -20,7 +20,7 @@ class ScheduleStore:
             keys=subjects.SCHEDULE_STATE_KEYS,
             key_of=subjects.schedule_state_key,
             name_in=subjects.parse_schedule_state_key,
-            check=check_state,
+            together=True,
         )
         self.switches: Bucket[JobRef, Switch] = Bucket(
             bus,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal
 
-from fastflow_contracts.base import Fact, Instant
+from fastflow_contracts.base import Count, Fact, Instant
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
@@ -21,7 +21,7 @@ from fastflow_contracts.codec import Codec
 class SpentText(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One signed text that counts no more."""
 
-    v: int = 1
+    v: Count = 1
     kind: Literal["session", "code"]
     at: Instant
     write_id: str = ""

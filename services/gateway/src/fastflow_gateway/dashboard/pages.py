@@ -43,7 +43,7 @@ TITLES: Final = {
 
 async def static(request: web.Request) -> web.Response:
     file = request.match_info["file"]
-    found = request.app[RENDERER].static(file, request.headers.get("If-None-Match"))
+    found = request.app[RENDERER].static(request, file)
     if found is None:
         raise RequestRefused(404, f"there is no file {file[:80]!r}.")
     return found

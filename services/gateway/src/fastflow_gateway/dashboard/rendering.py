@@ -22,6 +22,7 @@ from fastflow_gateway.dashboard.view import graph_words, words
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
+from fastflow_gateway.http.compression import VARY, accepted_by, gzipped
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views.waiting import without_time
 
@@ -35,8 +36,16 @@ _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 class StaticFile(NamedTuple):
     """One file of ``static/``, as it is sent."""
 
-    body: bytes
     content_type: str
+    plain: Coded
+    gzip: Coded | None
+    """None: it would be no smaller."""
+
+
+class Coded(NamedTuple):
+    """A body in one coding, with its ETag."""
+
+    body: bytes
     tag: str
 
 
@@ -60,7 +69,7 @@ class Renderer:
         session = request.get(SESSION)
         common = {
             "signed_in": session is not None,
-            "csrf_token": session.csrf if session else "",
+            "csrf_token": session.csrf_token() if session else "",
             "status_code": status,
             "here": "",
             "live": None,
@@ -71,14 +80,18 @@ class Renderer:
         text = self._templates.get_template(template).render(common | context)
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
-    def static(self, name: str, known_tag: str | None) -> web.Response | None:
+    def static(self, request: web.Request, name: str) -> web.Response | None:
         """A file of ``static/``, or None. Browsers ask each time and mostly get a 304."""
         if (file := self._static.get(name)) is None:
             return None
-        headers = {"Cache-Control": "no-cache", "ETag": file.tag}
-        if known_tag == file.tag:
+        sent = (accepted_by(request).gzip and file.gzip) or file.plain
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{sent.tag}"', "Vary": VARY}
+        # Weak ones too: a proxy that compresses, or unpacks, makes them of ours.
+        if any(known.value in (sent.tag, "*") for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+        if sent is file.gzip:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=sent.body, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
 RENDERER = web.AppKey("RENDERER", Renderer)
@@ -132,4 +145,9 @@ def _environment() -> jinja2.Environment:
 
 def _static_file(path: Path) -> StaticFile:
     body = path.read_bytes()
-    return StaticFile(body, _TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    tag, packed = hashlib.sha256(body).hexdigest()[:32], gzipped(body, level=9)
+    return StaticFile(
+        content_type=_TYPES[path.suffix],
+        plain=Coded(body, tag),
+        gzip=Coded(packed, f"{tag}-gzip") if len(packed) < len(body) else None,
+    )

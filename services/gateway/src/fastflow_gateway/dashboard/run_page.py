@@ -31,6 +31,9 @@ CHILDREN: Final = 20
 
 
 async def run_page(request: web.Request) -> web.Response:
+    """Show the run. The beginning of an id leads to it, too."""
+    if run_id := queries.whole_id(request.app[MODEL], request.match_info["id"]):
+        raise to_run(run_id)
     return await _run(request, await _known(request))
 
 

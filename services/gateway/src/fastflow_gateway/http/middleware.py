@@ -1,6 +1,7 @@
 """What every request passes: the log, errors as answers, access, headers for browsers. I/O.
 
-From the outside in: ``record`` sees every answer, ``explain`` turns errors into answers, ``guard`` checks access.
+From the outside in: ``record`` sees every answer, ``compress`` (in ``compression``) packs it, ``explain`` turns errors
+into answers, ``guard`` checks access.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from fastflow_gateway.http.access import has_ended
+from fastflow_gateway.http.compression import VARY, StreamPacker, packer_for
 
 EVENT_STREAM: Final = "text/event-stream"
 STREAMED: Final = (
@@ -36,15 +37,21 @@ HEARTBEAT: Final = b": still here\n\n"
 class EventStream:
     """An open answer of events. Create it with ``event_stream``."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, packer: StreamPacker | None) -> None:
         self._request = request
         self._response = response
+        self._packer = packer
 
     async def send(self, events: bytes) -> None:
         """Send encoded events; may be empty. Raises ``ConnectionError`` if the client does not read them."""
         view = memoryview(events)
         for start in range(0, len(view), WRITE_BYTES):
-            await write(self._request, self._response, view[start : start + WRITE_BYTES])
+            part = view[start : start + WRITE_BYTES]
+            await write(self._request, self._response, self._packer.pack(part) if self._packer else part)
+
+    async def end(self) -> None:
+        """End the answer. Raises ``ConnectionError`` if the client is gone."""
+        await self._response.write_eof(self._packer.end() if self._packer else b"")
 
     async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
         """Wait for *wake*; return True. After *timeout_s* seconds of silence, send a comment and return False."""
@@ -58,17 +65,27 @@ class EventStream:
 
 
 @contextlib.asynccontextmanager
-async def event_stream(request: web.Request, response: web.StreamResponse) -> AsyncIterator[EventStream]:
-    """Begin the answer. If the client leaves, the block ends without an error."""
+async def event_stream(
+    request: web.Request, response: web.StreamResponse, *, packs: bool = False
+) -> AsyncIterator[EventStream]:
+    """Begin the answer. If the client leaves, the block ends without an error.
+
+    *packs*: there may be many events, or large ones, so they are compressed where that pays.
+    """
+    packer = packer_for(request) if packs else None
+    if packs:
+        response.headers["Vary"] = VARY
+    if packer is not None:
+        response.headers["Content-Encoding"] = "gzip"
     response.headers["Content-Type"] = f"{EVENT_STREAM}; charset=utf-8"
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
-        stream = EventStream(request, response)
+        stream = EventStream(request, response, packer)
         await stream.send(RETRY)
         yield stream
-        await response.write_eof()
+        await stream.end()
 
 
 async def write(request: web.Request, response: web.StreamResponse, data: bytes | memoryview) -> None:

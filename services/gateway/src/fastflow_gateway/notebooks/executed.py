@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
+
+import msgspec
 
 from fastflow_contracts.pipelines.folder.notebook_rules import INJECTED_TAG, is_code, layout
 from fastflow_contracts.runs.cells import INJECTED
@@ -11,6 +15,8 @@ from fastflow_gateway.notebooks.cells import CellHistory, Tried
 
 IDS_SINCE_MINOR: Final = 5
 """Format 4.5: cells have ids."""
+DEPTH_MAX: Final = 100
+"""Deeper JSON stays text."""
 _JSON: Final = "application/json"
 
 
@@ -52,13 +58,21 @@ def _output(output: dict[str, Any], tried: Tried) -> dict[str, Any]:
 
 
 def _value(mime: str, text: str) -> Any:
-    """A notebook holds JSON as a value, everything else as text."""
+    """A notebook holds JSON as a value, everything else as text: also JSON that no notebook can hold."""
     if mime == _JSON or mime.endswith("+json"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        with suppress(msgspec.DecodeError, RecursionError):  # unlike json, it takes neither NaN nor 1e999
+            value = msgspec.json.decode(text)
+            return value if _is_shallow(value) else text
     return text
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether any JSON library reads and writes it."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = list(chain.from_iterable(inner))
+    return not level
 
 
 def _type_and_tags(cell: dict[str, Any]) -> tuple[object, object]:

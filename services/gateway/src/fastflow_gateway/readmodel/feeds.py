@@ -11,12 +11,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.bucket import Bucket, Change, Changes
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import ignoring_unreadable
+from fastflow_contracts.bus.decoding import decoded, ignoring_unreadable
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import SKIP, SkipRecord
-from fastflow_contracts.runs.skips import read_skip
 
 log = get_logger(__name__)
 
@@ -100,7 +99,7 @@ async def _skips(bus: Bus, newest_max: int) -> AsyncGenerator[Changes[str, SkipR
             changes = [
                 Change(message.subject, skip, message.sequence, message.stored_at)
                 for message in batch.messages
-                if (skip := read_skip(message.data, where=message.subject)) is not None
+                if (skip := decoded(SKIP, message.data, where=message.subject)) is not None
             ]
             yield Changes(changes, [], batch.caught_up, batch.restarted)
 

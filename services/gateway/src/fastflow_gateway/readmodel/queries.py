@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from fastflow_api import shapes
+from fastflow_api.formatting import SHORT_ID_CHARACTERS
 from fastflow_contracts.bus.subjects import parse_job_id
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import BadRunId, check_run_id
+from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.presence import Presence
@@ -22,6 +24,8 @@ from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import BadCursor, KnownRun, RunFilter
 from fastflow_gateway.views import graph, jobs, pipeline_shapes, run_shapes, sync_shapes
 from fastflow_gateway.views.search import matches
+
+ID_CHARACTERS: Final = 36
 
 
 def pipeline_name(text: str) -> PipelineName:
@@ -62,6 +66,19 @@ async def run_with_id(model: ReadModel, text: str) -> KnownRun:
             raise RequestRefused(404, f"run {text} was never started: {skip.reason} GET /api/skipped/{text} shows it.")
         raise RequestRefused(404, f"there is no run {text}; GET /api/runs lists all runs.")
     return known
+
+
+def whole_id(model: ReadModel, text: str) -> RunId | None:
+    """The id of the known run whose id begins with *text*; None if that is too short, a whole id, or none's beginning.
+
+    Raises ``RequestRefused`` if several do.
+    """
+    if not SHORT_ID_CHARACTERS <= len(text) < ID_CHARACTERS:
+        return None
+    found = model.runs.ids_beginning(text.lower())
+    if len(found) > 1:
+        raise RequestRefused(404, f"the ids of {len(found)} runs begin with {text!r}; GET /api/runs/ids lists them.")
+    return found[0] if found else None
 
 
 async def notebook_run(model: ReadModel, text: str) -> RunRecord:

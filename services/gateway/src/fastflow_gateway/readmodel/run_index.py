@@ -8,10 +8,10 @@ by its id.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice, product
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -19,17 +19,15 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus, TriggeredBy
+from fastflow_gateway.readmodel.positions import Position, Positions
 from fastflow_gateway.views.run_counts import RunCounts
 
 RUNS_MAX: Final = 100_000
 """About 100 MB."""
 
-Position: TypeAlias = tuple[int, RunId]
-"""When a run was created (microseconds since 1970), and its id. Sorts runs, oldest first."""
-
 OVER: Final = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.INTERRUPTED)
-_Group: TypeAlias = tuple[str | None, RunStatus | None]
-"""A pipeline and a status; None = any."""
+_Group: TypeAlias = tuple[str | None, RunStatus | None, TriggeredBy | None]
+"""A pipeline, a status and what triggered; None = any."""
 
 
 class BadCursor(FastFlowError):
@@ -44,14 +42,13 @@ class KnownRun(NamedTuple):
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
-    """An encoded ``KnownRun`` beside the fields that filters use.
+    """An encoded ``KnownRun`` beside what decides whether a version is newer, and its groups.
 
     Without ``gc``: the garbage collector would have to visit every row.
     """
 
     revision: int
     status: RunStatus
-    triggered_by: TriggeredBy
     encoded: bytes
 
     @property
@@ -75,10 +72,10 @@ class RunIndex:
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._runs_max = runs_max
         self._rows: dict[RunId, _Row] = {}
-        self._orders: defaultdict[_Group, list[Position]] = defaultdict(list)
-        """Every run is in four groups: all, those of its pipeline, those of its status, and those of both. So no
-        question looks at runs that it does not ask for, and a change costs the same however many runs are active."""
-        self._children: dict[RunId, list[Position]] = defaultdict(list)
+        self._orders: defaultdict[_Group, Positions] = defaultdict(Positions)
+        """Every run is in the groups of each choice of its pipeline, its status and its trigger. So no question looks
+        at runs that it does not ask for, and a change costs the same however many runs are active."""
+        self._children: defaultdict[RunId, Positions] = defaultdict(Positions)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
     def put(self, run: RunRecord, revision: int) -> bool:
@@ -87,24 +84,24 @@ class RunIndex:
         if previous is not None and previous.revision >= revision:
             return False
         # First what may fail on an invalid record, so that nothing is half stored.
-        row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
+        row, position = _Row(revision, run.status, RUN.encode(run)), _position(run)
         old = previous.run if previous is not None else None
-        if old is not None and (old.pipeline, old.created_at) != (run.pipeline, run.created_at):
+        if old is not None and _fixed(old) != _fixed(run):
             self.remove(run.id)  # no version of a run changes them, but anyone with the bus may write one that does
             previous = old = None
         self._counts[run.pipeline].count(run)
         if old is None:
-            for group in _groups(run.pipeline, None):
-                insort(self._orders[group], position)
+            for group in _groups(run, None):
+                self._orders[group].add(position)
             if run.order.parent_run_id is not None:
-                insort(self._children[run.order.parent_run_id], position)
+                self._children[run.order.parent_run_id].add(position)
         else:
             self._counts[run.pipeline].count(old, times=-1)
         if previous is None or previous.status is not run.status:
-            for group in _groups(run.pipeline, run.status):
-                insort(self._orders[group], position)
+            for group in _groups(run, run.status):
+                self._orders[group].add(position)
             if previous is not None:
-                self._drop(position, _groups(run.pipeline, previous.status))
+                self._drop(position, _groups(run, previous.status))
         self._rows[run.id] = row
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
@@ -136,15 +133,16 @@ class RunIndex:
 
     def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
-        return [self._rows[run_id].run for _, run_id in reversed(self._order(pipeline, None)[-number:])]
+        return [self._rows[run_id].run for _, run_id in islice(self._order(pipeline).newest_first(), number)]
 
     def children(self, parent: RunId, number: int) -> list[RunRecord]:
         """The first *number* runs that *parent* started, oldest first."""
-        return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
+        known = self._children.get(parent, Positions())
+        return [self._rows[run_id].run for _, run_id in islice(known.oldest_first(), number)]
 
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""
-        return len(self._order(None, status))
+        return len(self._order(status=status))
 
     def counts(self, pipeline: str) -> RunCounts:
         """The totals of a pipeline: a live view, not a copy."""
@@ -158,46 +156,51 @@ class RunIndex:
         return len(self._rows)
 
     def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunRecord]:
-        order = self._order(query.pipeline, query.status)
-        start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
-        end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
+        at_least = None if query.since is None else (_microseconds(query.since), RunId(""))
+        ends = [] if query.until is None else [(_microseconds(query.until), RunId("~"))]
         if cursor is not None:
-            end = min(end, bisect_left(order, _parse_cursor(cursor)))
-        for index in range(end - 1, start - 1, -1):
-            row = self._rows[order[index][1]]
-            if query.triggered_by not in (None, row.triggered_by):
-                continue
-            yield row.run
+            ends.append(_parse_cursor(cursor))
+        order = self._order(query.pipeline, query.status, query.triggered_by)
+        for _, run_id in order.newest_first(at_least=at_least, below=min(ends, default=None)):
+            yield self._rows[run_id].run
 
-    def _order(self, pipeline: str | None, status: RunStatus | None) -> list[Position]:
-        """The positions of all runs of a group, oldest first."""
-        return self._orders.get((pipeline, status), [])
+    def _order(
+        self, pipeline: str | None = None, status: RunStatus | None = None, triggered_by: TriggeredBy | None = None
+    ) -> Positions:
+        """The positions of all runs of a group."""
+        return self._orders.get((pipeline, status, triggered_by)) or Positions()
 
     def _forget_oldest(self) -> None:
-        heads = [order[0] for status in OVER if (order := self._order(None, status))]
+        heads = [order.oldest for status in OVER if (order := self._order(status=status))]
         if heads:
             self._forget(self._rows[min(heads)[1]].run)
 
     def _forget(self, run: RunRecord) -> None:
         status = self._rows.pop(run.id).status
-        self._drop(_position(run), (*_groups(run.pipeline, None), *_groups(run.pipeline, status)))
+        self._drop(_position(run), (*_groups(run, None), *_groups(run, status)))
         parent = run.order.parent_run_id
         if parent is not None:
             siblings = self._children[parent]
-            del siblings[bisect_left(siblings, _position(run))]
+            siblings.remove(_position(run))
             if not siblings:
                 del self._children[parent]
 
     def _drop(self, position: Position, groups: Iterable[_Group]) -> None:
         for group in groups:
             order = self._orders[group]
-            del order[bisect_left(order, position)]
+            order.remove(position)
             if not order:
                 del self._orders[group]
 
 
-def _groups(pipeline: str, status: RunStatus | None) -> tuple[_Group, _Group]:
-    return (None, status), (pipeline, status)
+def _groups(run: RunRecord, status: RunStatus | None) -> Iterator[_Group]:
+    """The groups of *run* among those with this *status*."""
+    return product((None, run.pipeline), (status,), (None, run.order.triggered_by))
+
+
+def _fixed(run: RunRecord) -> tuple[object, ...]:
+    """What no version of a run changes, and groups depend on."""
+    return run.pipeline, run.created_at, run.order.triggered_by, run.order.parent_run_id
 
 
 def _position(run: RunRecord) -> Position:

@@ -22,12 +22,22 @@ CODE_S: Final = 15 * 60
 
 
 class BrowserSession(NamedTuple):
-    """The session of a signed-in browser. Its forms and scripts send ``csrf`` to show that they are ours."""
+    """The session of a signed-in browser. Its forms and scripts send a ``csrf_token`` to show that they are
+    ours.
+    """
 
     id: str
     """What ends with it: see ``SpentStore``."""
     expires_at: datetime
-    csrf: str
+    csrf: bytes
+
+    def csrf_token(self) -> str:
+        """A CSRF token of the session, another one each time.
+
+        The lengths of compressed pages tell something about a text that is the same in all of them (BREACH).
+        """
+        mask = secrets.token_bytes(len(self.csrf))
+        return (mask + _xor(mask, self.csrf)).hex()
 
 
 class Sessions:
@@ -79,7 +89,7 @@ class Sessions:
         found = _checked(self._cookies, cookie, now)
         if found is None:
             return None
-        return BrowserSession(found.id, found.expires_at, self._csrf.get_signature(found.body).decode())
+        return BrowserSession(found.id, found.expires_at, self._csrf.get_signature(found.body))
 
 
 def is_bearer(authorization: str, token: str) -> bool:
@@ -89,8 +99,19 @@ def is_bearer(authorization: str, token: str) -> bool:
 
 
 def is_csrf_token(session: BrowserSession, given: str) -> bool:
-    """Whether *given* is the CSRF token of the session."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), session.csrf.encode())
+    """Whether *given* is a CSRF token of the session."""
+    length = len(session.csrf)
+    if len(given) != 4 * length:
+        return False
+    try:
+        mask, masked = (bytes.fromhex(half) for half in (given[: 2 * length], given[2 * length :]))
+    except ValueError:
+        return False
+    return hmac.compare_digest(_xor(mask, masked), session.csrf)
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=False))
 
 
 class _Checked(NamedTuple):

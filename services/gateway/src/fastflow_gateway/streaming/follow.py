@@ -57,7 +57,7 @@ async def follow_run(
         model.watching(run.id, wake),
         followers.follow(stream, subject_of(run.ref), render, wake, is_settled=run.is_over) as broadcast,
     ):
-        async with event_stream(request, response) as out:
+        async with event_stream(request, response, packs=True) as out:
             await _relay(request, run, broadcast, out, wake, last, end_of)
     return response
 

@@ -20,7 +20,7 @@ from fastflow_contracts.schedules.schedule import (
     Once,
     PipelineSchedule,
 )
-from fastflow_contracts.schedules.slots import upcoming
+from fastflow_contracts.schedules.slots import fault, upcoming
 from fastflow_contracts.schedules.state import ScheduleState, definition
 
 __all__ = ["Job", "KnownJob", "NextRuns", "job", "known_jobs", "listed", "next_runs"]
@@ -121,4 +121,7 @@ def _note(known: KnownJob, following: datetime | None) -> str | None:
         return 'It is disabled in its metadata ("enabled": false).'
     if not known.is_on:
         return "It is switched off."
-    return "Its time has passed." if following is None else None
+    if following is not None:
+        return None
+    why = fault(known.definition)
+    return "Its time has passed." if why is None else f"It never fires: {why}."

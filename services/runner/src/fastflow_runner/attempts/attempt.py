@@ -8,7 +8,8 @@
    is a sandbox that knows how far it got.
 6. Carry all of its output to the bus (``carrying``), before step 7.
 7. Record the end, before step 8.
-8. Remove the sandbox. So a sandbox found after a crash is exactly one whose end may not be recorded yet.
+8. Remove the sandbox, at once or soon (``removals``). So if the record of a run that a dead runner held is not final,
+   its sandbox is still there, and knows the end.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class RunningAttempt:
             ready = None
             for request in code.requests:
                 self._context.environments.forget(request)
-        return await self._recorder.conclude(end, self._holding.intent)
+        return await self._conclude(end)
 
     async def _begin_once(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Exited | Vanished:
         await self._holding.stop_here()
@@ -206,7 +207,7 @@ class RunningAttempt:
             return await self._recorder.give_up(RunErrorType.LOST, lost)
         conversation = await self._carrier.attach()
         if conversation is None:
-            return await self._recorder.conclude(GONE, self._holding.intent)
+            return await self._conclude(GONE)
         ready = code.ready
         if self._left.running and conversation.wants_job:
             try:
@@ -219,6 +220,10 @@ class RunningAttempt:
         end = await self._carrier.carry(conversation, None if ready is None else self._handover(code, ready))
         if found_no_environment(end):
             return await self._begin(code, None)
+        return await self._conclude(end)
+
+    async def _conclude(self, end: Exited | Vanished) -> AttemptOutcome:
+        self._sandbox.ended(end)
         return await self._recorder.conclude(end, self._holding.intent)
 
     async def _outlast(self) -> None:

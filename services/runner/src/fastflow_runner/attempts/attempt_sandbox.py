@@ -18,6 +18,8 @@ from fastflow_runner.sandbox.session import Session
 
 log = get_logger(__name__)
 
+IDLE_FILES_BYTES_MAX = 1024**2
+"""What files may still hold in memory while a sandbox waits for its removal."""
 GONE = Vanished(exit_code=None, oom_killed=False)
 """The end of a sandbox that no longer exists."""
 
@@ -60,12 +62,17 @@ class AttemptSandbox:
         self._run = run
         self._attempt = attempt
         self._name = context.name(attempt)
+        self._is_idle = False
 
     async def open(self) -> Channel:
         """Open the sandbox. An existing one is from a previous holder and is replaced: our epoch is higher.
 
         Raises ``SandboxError``, also if the pipeline asks for what this runner does not give.
         """
+        with self._context.removals.opening():
+            return await self._open()
+
+    async def _open(self) -> Channel:
         sandboxes, spec = self._context.sandboxes, self._context.spec(self._run)
         for number in range(1, self._attempt.number):  # one remains only if a removal failed or is still under way
             await sandboxes.remove(self._context.name(AttemptId(self._run.id, number)))
@@ -90,10 +97,17 @@ class AttemptSandbox:
                 log.warning("sandbox not attached", run=self._run.id, error=str(error))
                 await pause()
 
+    def ended(self, end: Exited | Vanished) -> None:
+        """Note how the job ended. One that leaves next to nothing in memory does not hurry to be removed."""
+        self._is_idle = isinstance(end, Exited) and end.files_bytes <= IDLE_FILES_BYTES_MAX
+
     async def remove(self) -> None:
-        """Remove the sandbox after its end is recorded. If the daemon is away, the next sweep removes it."""
+        """Remove the sandbox after its end is recorded, at once or soon. What fails is left to the next sweep."""
         try:
-            await self._context.sandboxes.remove(self._name)
+            if self._is_idle:
+                await self._context.removals.remove_later(self._name)
+            else:
+                await self._context.sandboxes.remove(self._name)
         except SandboxError as error:
             log.warning("sandbox not removed", run=self._run.id, error=str(error))
 

@@ -9,6 +9,7 @@ import msgspec
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
+from fastflow_runner.attempts.removals import Removals
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.environments.environments import Environments
 from fastflow_runner.output.quota import OutputQuota
@@ -26,6 +27,7 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunStore
     bundles: Bundles
     sandboxes: Sandboxes
+    removals: Removals
     environments: Environments
     secrets: SecretBox
     presence: PresenceWriter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -93,16 +94,23 @@ def cell_orders(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
     """
     orders = {
         "python": python,
-        "parameters": {name: _parameter(run, given, name) for name in run.order.parameter_names},
+        "parameters": {
+            name: _parameter(given.overrides[name], is_json=name in run.order.json_parameters)
+            for name in run.order.parameter_names
+            if name in given.overrides  # run and input are two records
+        },
         "cells": run.order.cells,
         "secrets": sorted(secrets),
     }
     return msgspec.json.encode(orders)
 
 
-def _parameter(run: RunRecord, given: RunInput, name: str) -> str | msgspec.Raw:
-    text = given.overrides[name]
-    return msgspec.Raw(text.encode()) if name in run.order.json_parameters else text
+def _parameter(text: str, *, is_json: bool) -> str | msgspec.Raw:
+    if is_json:
+        with suppress(msgspec.DecodeError, RecursionError):  # else the whole file would be no JSON
+            msgspec.json.decode(text)
+            return msgspec.Raw(text.encode())
+    return text
 
 
 def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, public_url: str = "") -> dict[str, str]:

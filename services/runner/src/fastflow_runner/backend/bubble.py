@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
-from fastflow_runner.environments.environments import Environments, Identity
+from fastflow_runner.environments.environments import BUILDERS, Environments, Identity
 from fastflow_runner.environments.store import bubble_place
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
@@ -27,6 +27,7 @@ from fastflow_runner.sandbox.bubble.stage import Stage
 from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
+from fastflow_runner.sandbox.bubble.users import can_be
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.settings import RunnerSettings
@@ -128,11 +129,7 @@ def _outlive() -> bool:
 
 def _builder() -> int | None:
     """Return the user of all builds; None: each build has its own, where this process may take any user's id."""
-    try:
-        ids = Path("/proc/self/uid_map").read_text().split()
-    except OSError:
-        ids = []
-    return None if os.geteuid() == 0 and ids[:1] == ["0"] and int(ids[2]) >= 1 << 31 else USER
+    return None if can_be(BUILDERS[0]) and can_be(BUILDERS[-1]) else USER
 
 
 def _make_store(store: Path) -> str:
@@ -142,7 +139,7 @@ def _make_store(store: Path) -> str:
     if not mark.exists():
         mark.write_text(secrets.token_hex(16))
         for path in (store, mark):
-            if os.geteuid() == 0:
+            if can_be(USER):
                 os.chown(path, USER, USER)
     return mark.read_text()
 

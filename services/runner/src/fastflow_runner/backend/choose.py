@@ -66,7 +66,8 @@ async def _open(
     except NoDocker as no:
         if settings.sandbox == "docker":
             raise NoSandbox(
-                f"{no}: {no.hint}; or use --sandbox bubble (FASTFLOW_SANDBOX=bubble), which needs no daemon."
+                f"{no}: {no.hint}; or use --sandbox bubble (FASTFLOW_SANDBOX=bubble), which needs no daemon, or "
+                "--sandbox process, which isolates nothing."
             ) from no
         return await _without_docker(settings, runner, installation, environ, why=str(no))
     return backend

@@ -83,7 +83,7 @@ class Exited(msgspec.Struct, frozen=True):
     answers: dict[str, Answer] = {}
     """By the name of the file; without those that the script left empty."""
     files_bytes: int = 0
-    """Where memory ran out: how much of it files took. 0 = none, or they are not in memory, or unknown."""
+    """How much memory files take at the end. 0 = none, or they are not in memory, or unknown."""
 
 
 class Vanished(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ LOOK_S: Final = 60.0
 """Between two checks for fallen demand, and two heartbeats to warm sandboxes; far below ``IDLE_S``."""
 REFILL_PAUSE_S: Final = 0.15
 """Pause before a refill, which would otherwise take processor time from the run that has just begun."""
+YIELD_S: Final = 10.0
+"""How long a refill waits while runs open cold sandboxes: Docker gives both the same processors."""
 AGAIN_S: Final = 5.0
 """Pause after an error of the daemon."""
 
@@ -80,6 +82,8 @@ class Pool:
         self._demand = Demand(max(1, size_max), usual)
         self._news = asyncio.Event()
         self._news.set()
+        self._cold = 0
+        """Cold sandboxes being opened for runs."""
 
     @property
     def unenforced(self) -> tuple[str, ...]:
@@ -93,7 +97,7 @@ class Pool:
     async def open(self, spec: SandboxSpec) -> Channel:
         limits = WarmLimits(spec.memory_bytes, spec.cpu_cores)
         if self._size_max == 0 or _blank(spec) != self._blank:
-            return await self._sandboxes.open(spec)
+            return await self._open_cold(spec)
         self._demand.note(asyncio.get_running_loop().time(), limits)
         self._news.set()
         try:
@@ -103,7 +107,7 @@ class Pool:
                         return warm.channel
                 finally:
                     self._ours.discard(warm.name)
-            return await self._sandboxes.open(spec)
+            return await self._open_cold(spec)
         except DaemonUnreachable:
             raise
         except SandboxError:
@@ -138,15 +142,22 @@ class Pool:
             await asyncio.sleep(REFILL_PAUSE_S)
             try:
                 await self._refresh()
-                await self.fill()
+                await self.fill(yield_s=YIELD_S)
             except SandboxError as error:
                 log.warning("warm sandbox not opened", error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 self._news.set()
 
-    async def fill(self) -> None:
-        """Open and remove sandboxes, one at a time, until the pool fits the demand."""
-        while self._size_max and (step := plan(self.waiting, self._likely())) is not None:
+    async def fill(self, *, yield_s: float = 0.0) -> None:
+        """Open and remove sandboxes, one at a time, until the pool fits the demand.
+
+        Args:
+            yield_s: how long each step waits at most while runs open cold sandboxes.
+        """
+        while self._size_max and plan(self.waiting, self._likely()) is not None:
+            await self._until_no_cold(yield_s)
+            if (step := plan(self.waiting, self._likely())) is None:
+                break
             match step:
                 case Open(limits=limits):
                     await self._open_warm(limits)
@@ -194,6 +205,18 @@ class Pool:
         log.warning("warm sandbox died", sandbox=warm.name)
         await self._discard(warm)
         return False
+
+    async def _open_cold(self, spec: SandboxSpec) -> Channel:
+        self._cold += 1
+        try:
+            return await self._sandboxes.open(spec)
+        finally:
+            self._cold -= 1
+
+    async def _until_no_cold(self, yield_s: float) -> None:
+        until = asyncio.get_running_loop().time() + yield_s
+        while self._cold and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - bounded by time too
+            await asyncio.sleep(REFILL_PAUSE_S)
 
     async def _open_warm(self, limits: WarmLimits) -> None:
         name = warm_name(self._installation)

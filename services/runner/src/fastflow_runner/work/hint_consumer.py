@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 
 from fastflow_contracts.bus import streams
-from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
-from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.names import check_name
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.state_machine import CommandRefused, NotYet
@@ -75,7 +72,7 @@ class HintConsumer:
 
     async def _handle(self, message: Message) -> None:
         hint = decoded(HINT, message.data, where=message.subject)
-        if hint is None or not _names_a_run(hint):
+        if hint is None:
             await message.term()
             return
         wanted = AttemptId(hint.run_id, hint.attempt)
@@ -115,14 +112,3 @@ class HintConsumer:
                 log.warning("claim delayed", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
-
-
-def _names_a_run(hint: Hint) -> bool:
-    """Whether there can be such a run. A look for any other one would never get an answer, and keep its slot."""
-    try:
-        check_name(hint.pipeline)
-        check_run_id(hint.run_id)
-    except FastFlowError as error:
-        note_unreadable(HINT.name, "hint", error)
-        return False
-    return True

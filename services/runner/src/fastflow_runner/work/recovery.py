@@ -88,7 +88,7 @@ class Recovery:
 
     async def _sweep_one(self, held: Held) -> None:
         attempt = attempt_of(held.name)
-        if attempt is None or attempt in self._runner.attempts:
+        if attempt is None or attempt in self._runner.attempts or held.name in self._context.removals:
             return
         try:
             run: RunRecord | None = (await self._context.runs.find(attempt.run_id)).run

@@ -1,13 +1,12 @@
 """Follows pipelines and schedule states, wakes at the instant of the next slot and starts the due work. I/O.
 
-Every scheduler does all of it. The timer is set to the exact instant. It also fires every ``TICK_S``, so that a change
-of the wall clock is noticed.
+Every scheduler knows all of it, and does its share (``share``). The timer is set to the exact instant. It also fires
+every ``TICK_S``, so that a change of the wall clock is noticed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.firing import Firing, OnRestart, Starting, States
+from fastflow_scheduler.schedules.peers import Peers
 from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable, unusable
 
 log = get_logger(__name__)
@@ -41,8 +41,8 @@ FIRE_MAX = 1_000
 """Schedules that fire at once; the others wait their turn. ``starter`` bounds the number of concurrent writes."""
 SETTLE_MAX = 16
 """Schedules that settle at once. Many new schedules must not keep others waiting."""
-ARM_MAX = 100
-"""Schedules to compute the next slot of before other tasks get their turn: a few milliseconds."""
+TURN_MAX = 100
+"""Schedules to compute the next slot of, or actions to begin, before other tasks get their turn: a few milliseconds."""
 AGAIN = timedelta(seconds=1)
 """Pause after the bus did not answer."""
 REFUSED_AGAIN = timedelta(seconds=30)
@@ -62,7 +62,8 @@ class Clock:
         self._pipelines = PipelineStore(bus)
         self._schedules = ScheduleStore(bus)
         self._states = States(bus)
-        self._timetable = Timetable()
+        self._peers = Peers(bus)
+        self._timetable = Timetable(is_own=self._peers.share.is_own)
         self._firing = Firing(self._timetable, starter, self._states, on_restart, clock=now)
         self._firing_at_once = asyncio.Semaphore(FIRE_MAX)
         self._settling_at_once = asyncio.Semaphore(SETTLE_MAX)
@@ -84,6 +85,7 @@ class Clock:
                 await knows_states.wait()
                 await knows_switches.wait()
                 group.create_task(self._forget(), name="forget-schedules")
+                group.create_task(self._peers.serve(), name="peers")
                 while True:
                     await self._tick(group)
         finally:
@@ -95,12 +97,12 @@ class Clock:
         pause_s = TICK_S
         if self._bus.is_connected:
             self._timetable.able(self._now())
-            while self._timetable.arm(self._now(), most=ARM_MAX):  # noqa: ASYNC110 - yields to other tasks
+            while self._timetable.arm(self._now(), most=TURN_MAX):  # noqa: ASYNC110 - yields to other tasks
                 await asyncio.sleep(0)
-            due = self._timetable.actions(self._now())
-            random.shuffle(due)  # so that schedulers do not all start with the same one
-            for action in due:
-                group.create_task(self._do(action), name=f"slots-{subjects.job_id(action.job)}")
+            while due := self._timetable.actions(self._now(), most=TURN_MAX):
+                for action in due:
+                    group.create_task(self._do(action), name=f"slots-{subjects.job_id(action.job)}")
+                await asyncio.sleep(0)
             if (instant := self._timetable.next_instant()) is not None:
                 pause_s = min(TICK_S, max(0.0, (instant - self._now()).total_seconds()))
         with suppress(TimeoutError):

@@ -9,7 +9,6 @@ changes nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
@@ -35,9 +34,6 @@ log = get_logger(__name__)
 
 CONFLICTS_MAX = 5
 """After this many conflicts in a row, give up on the state; the write of the next slot makes up for it."""
-
-ADVANCING_MAX = 8
-"""States to write at once: when many slots share an instant, their runs come first."""
 
 OnRestart = Callable[[PipelineName, datetime], Awaitable[None]]
 """Restarts a pipeline for a slot of its ``restart_interval``. Must be safe to call again for the same slot."""
@@ -104,7 +100,6 @@ class Firing:
         self._states = states
         self._on_restart = on_restart
         self._clock = clock
-        self._advancing = asyncio.Semaphore(ADVANCING_MAX)
 
     async def do(self, action: Action) -> None:
         """Carry out one action. Safe to interrupt anywhere and to repeat. Raises ``BusError``."""
@@ -175,18 +170,17 @@ class Firing:
             )
 
     async def _advance(self, fire: Fire, until: datetime, slot: datetime | None) -> None:
-        async with self._advancing:
-            for _ in range(CONFLICTS_MAX):
-                wanted = self._timetable.advanced(fire, until, slot)
-                if wanted is None:
-                    return
-                try:
-                    stored = await self._states.store(fire.job, wanted.state, wanted.revision)
-                except RevisionConflict:
-                    await self._reload(fire.job)
-                else:
-                    self._timetable.see_state(fire.job, wanted.state, stored)
-                    return
+        for _ in range(CONFLICTS_MAX):
+            wanted = self._timetable.advanced(fire, until, slot)
+            if wanted is None:
+                return
+            try:
+                stored = await self._states.store(fire.job, wanted.state, wanted.revision)
+            except RevisionConflict:
+                await self._reload(fire.job)
+            else:
+                self._timetable.see_state(fire.job, wanted.state, stored)
+                return
 
     async def _reload(self, job: JobRef) -> None:
         state, revision = await self._states.load(job)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -35,6 +36,10 @@ AHEAD = timedelta(minutes=10)
 """If the clock is set back by less, nothing fires until it catches up; by more, its schedules start again."""
 PATIENCE = timedelta(seconds=2)
 """How long a slot that seems missed is left to the other schedulers, which may be running it or have done so."""
+LEFT = timedelta(seconds=10)
+"""How long a due action is left to the scheduler that it belongs to, while that one lives."""
+LEFT_LOOK = timedelta(seconds=1)
+"""How often to look whether that scheduler still lives."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class _Entry:
     is_busy: bool = False
     not_before: datetime | None = None
     wake_at: datetime | None = None
+    due_at: datetime | None = None
+    """When its next action is due; ``wake_at`` is later while that is left to another scheduler."""
 
     def settled(self, now: datetime) -> ScheduleState | None:
         """The state that must be stored; None if it is stored already."""
@@ -89,8 +96,12 @@ class _Entry:
 
 @dataclass
 class Timetable:
-    """All schedules, including those of ``restart_interval``."""
+    """All schedules, including those of ``restart_interval``.
 
+    *is_own*: whether this scheduler carries out the actions of a schedule; the others leave it to this one for a while.
+    """
+
+    is_own: Callable[[JobRef], bool] = lambda _: True
     _able_since: datetime | None = None
     _able_at: datetime | None = None
     _entries: dict[JobRef, _Entry] = field(default_factory=lambda: defaultdict(_Entry))
@@ -153,7 +164,7 @@ class Timetable:
         for job in list(islice(self._touched, most)):
             del self._touched[job]
             entry = self._entries[job]
-            entry.wake_at = self._wake_at(entry, now)
+            entry.wake_at = entry.due_at = self._wake_at(entry, now)
             if entry.wake_at is not None:
                 heapq.heappush(self._heap, (entry.wake_at, job))
             elif entry.schedule is None and entry.state is None and entry.is_on and not entry.revision:
@@ -161,13 +172,18 @@ class Timetable:
                 del self._entries[job]
         return bool(self._touched)
 
-    def actions(self, now: datetime) -> list[Action]:
-        """The due actions of armed schedules. Each is in progress until ``done``."""
+    def actions(self, now: datetime, *, most: int | None = None) -> list[Action]:
+        """At most *most* due actions of armed schedules. Each is in progress until ``done``."""
         found: list[Action] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(found) != most:
             wake_at, job = heapq.heappop(self._heap)
             entry = self._entries.get(job)
             if entry is None or entry.wake_at != wake_at or entry.is_busy:
+                continue
+            assert entry.due_at is not None
+            if now < entry.due_at + LEFT and not self.is_own(job):
+                entry.wake_at = now + LEFT_LOOK
+                heapq.heappush(self._heap, (entry.wake_at, job))
                 continue
             action = self._action(job, entry, now)
             if action is None:

@@ -44,7 +44,7 @@ from fastflow_scheduler.starting.dispatcher import Dispatcher
 log = get_logger(__name__)
 
 NO_CAUSE = Cause()
-CREATING_MAX = 64
+CREATING_MAX = 256
 """Runs to create at once; the others wait their turn."""
 
 

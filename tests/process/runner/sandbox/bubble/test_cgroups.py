@@ -28,13 +28,13 @@ SPIN = "import time\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < un
 HOARD = "hoard = []\nwhile True: hoard.append(b'x' * 4_000_000)"
 MEASURE = f"""
 import subprocess, sys
-from meters import Cgroup
+from meters import CgroupMeter
 def yield_first():
     open("/proc/self/oom_score_adj", "w").write("1000")
-before = Cgroup()
+before = CgroupMeter()
 assert before.usable and before.oom_kills() == 0
 killed = subprocess.run([sys.executable, "-c", {HOARD!r}], preexec_fn=yield_first)
-after = Cgroup()
+after = CgroupMeter()
 print(killed.returncode, after.oom_kills(), after.memory_limit_bytes, after.cpu_s() > 0, after.memory_bytes() > 0)
 """
 
@@ -69,8 +69,9 @@ def make(cgroups: Cgroups) -> Iterator[Make]:
 
 def run(source: str, cgroup: Cgroup) -> tuple[str, str, int]:
     seen = {each.source: each.target for each in cgroup.mounts} | {meters.__file__: "/tmp/meters.py"}
-    mounts = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=mounts)
+    options = [word for source_and_target in seen.items() for word in ("--ro-bind", *source_and_target)]
+    options = [*bubblewrap.INTERPRETER, *options]
+    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join, options=options)
     stdout, stderr = process.communicate(timeout=120)
     return stdout, stderr, process.returncode
 
@@ -163,7 +164,8 @@ while True:
     if os.fork() == 0: os._exit(0)
 """
     cgroup = make(processes_max=60)
-    process = bubblewrap.start([sys.executable, "-c", source], joined=cgroup.join)
+    argv = [sys.executable, "-c", source]
+    process = bubblewrap.start(argv, joined=cgroup.join, options=bubblewrap.INTERPRETER)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     cgroup.kill()

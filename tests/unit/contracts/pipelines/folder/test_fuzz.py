@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -20,7 +19,7 @@ from fastflow_contracts.pipelines.folder.discovery import Discovered, inspect_fo
 from fastflow_contracts.pipelines.folder.examine import UNEXPECTED, examine
 from fastflow_contracts.pipelines.folder.selection import Folder
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
-from tests.support.corruption import NONSENSE, spoilt
+from tests.support.corruption import NONSENSE, fresh_dice, spoilt
 from tests.support.profile import lasting
 from tests.support.records import T0
 
@@ -80,13 +79,6 @@ OTHER_FILES: Final[Mapping[str, bytes]] = {
 ENCODINGS: Final = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp500")
 
 
-def dice_of() -> random.Random:
-    """Return the dice of this session; the seed is printed."""
-    seed = int(os.environ.get("FASTFLOW_SEED") or random.randrange(10**9))
-    print(f"FASTFLOW_SEED={seed}")
-    return random.Random(seed)
-
-
 def check(name: str, files: Mapping[str, bytes]) -> Discovered | None:
     """Read a folder as validate and the syncer do; what is found can be stored and shown."""
     found = inspect_folder(name, files)
@@ -109,7 +101,7 @@ def check(name: str, files: Mapping[str, bytes]) -> Discovered | None:
 @pytest.mark.simulation
 def test_any_metadata_is_read_or_refused() -> None:
     """Random bytes, wrong types, one field of nonsense, several of them."""
-    dice = dice_of()
+    dice = fresh_dice()
     whole = json.dumps(WHOLE).encode()
     for _ in range(METADATA):
         some = {field: WHOLE[field] for field in dice.sample(sorted(WHOLE), dice.randrange(1, 6))}
@@ -129,7 +121,7 @@ def test_nonsense_in_any_field_is_read_or_refused(value: object) -> None:
 @pytest.mark.simulation
 def test_any_notebook_is_read_or_refused() -> None:
     """Also one with invalid UTF-8 in a part that no reader needs."""
-    dice = dice_of()
+    dice = fresh_dice()
     whole = json.dumps(NOTEBOOK).encode()
     metadata = b'{"type": "notebook"}'
     broken = [
@@ -148,7 +140,7 @@ def test_any_notebook_is_read_or_refused() -> None:
 @pytest.mark.parametrize("name", OTHER_FILES)
 def test_any_other_file_is_read_or_refused(name: str) -> None:
     """In any encoding, with zero bytes, deep, huge and cut."""
-    dice = dice_of()
+    dice = fresh_dice()
     files = {"main.py": b"print(1)\n", "lib/setup.py": b"", "wheels/x.whl": b"", "base.txt": b"rich\n"}
     for data in variants(dice, OTHER_FILES[name]):
         assert check("etl", {**files, name: data}) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastflow_runner.guest.supervisor.meters import Cgroup
+from fastflow_runner.guest.supervisor.meters import CgroupMeter
 
 
 def test_usage_is_read_from_cgroup_version_1(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_usage_is_read_from_cgroup_version_1(tmp_path: Path) -> None:
     write(tmp_path / "memory/memory.stat", "cache 7\nshmem 1\ntotal_inactive_file 1000\ntotal_shmem 700\n")
     write(tmp_path / "memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
     write(tmp_path / "cpuacct/cpuacct.usage", "1500000000\n")
-    cgroup = Cgroup(str(tmp_path))
+    cgroup = CgroupMeter(str(tmp_path))
     assert cgroup.usable
     assert cgroup.memory_limit_bytes is None
     assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 3)
@@ -29,18 +29,18 @@ def test_usage_is_read_from_cgroup_version_2(tmp_path: Path) -> None:
     write(tmp_path / "memory.stat", "anon 1\ninactive_file 1000\nshmem 700\n")
     write(tmp_path / "memory.events", "low 0\noom 2\noom_kill 1\n")
     write(tmp_path / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
-    cgroup = Cgroup(str(tmp_path))
+    cgroup = CgroupMeter(str(tmp_path))
     assert cgroup.usable
     assert cgroup.memory_limit_bytes == 268435456
     assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 1)
     assert cgroup.files_bytes() == 700
     write(tmp_path / "memory.max", "max\n")
-    assert Cgroup(str(tmp_path)).memory_limit_bytes is None
+    assert CgroupMeter(str(tmp_path)).memory_limit_bytes is None
 
 
 def test_without_a_cgroup_usage_is_measured_otherwise(tmp_path: Path) -> None:
     """The caller learns that there are no such files."""
-    assert not Cgroup(str(tmp_path)).usable
+    assert not CgroupMeter(str(tmp_path)).usable
 
 
 def write(path: Path, text: str) -> None:

@@ -117,13 +117,13 @@ def _flows() -> Iterator[_Flow]:
             if _overlap(subject, f"{ADMIN_INBOX}.>"):
                 yield _Flow("stream", subject, mine, STREAMS_ACCOUNT)
         for subject in dict.fromkeys(may.subscribe):
-            if not subject.startswith(subjects.INBOX):
+            if not subject.startswith(subjects.INBOX) and subject not in may.publish:
                 yield _Flow("stream", subject, STREAMS_ACCOUNT, mine)
 
 
 def _is_core(subject: str) -> bool:
     """Return whether *subject* is of messages between users, which no stream keeps."""
-    return subject in (subjects.SYNC, subjects.DRAINS) or subject.startswith(subjects.INBOX)
+    return subject in (subjects.SYNC, subjects.DRAINS, subjects.BEATS) or subject.startswith(subjects.INBOX)
 
 
 def _has_many_answers(subject: str) -> bool:

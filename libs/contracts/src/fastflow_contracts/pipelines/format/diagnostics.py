@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fastflow_contracts.base import Count
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 
 SHOWN_CHARACTERS_MAX = 80
@@ -21,7 +22,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its JSON as written, shortened: ``{…}`` for objects, ``[…]`` for lists, ``***`` for secrets. None: missing."""
     accepted: str
     """What is accepted instead; for the whole file a complete sentence."""
-    line: int | None = None
+    line: Count | None = None
     """Line in the file, from 1."""
     file: str | None = None
 
@@ -39,7 +40,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Path of the field, as in ``Problem``."""
     text: str
     """Completes the sentence that starts with the field; a whole sentence without a field."""
-    line: int | None = None
+    line: Count | None = None
     file: str | None = None
 
     def __str__(self) -> str:

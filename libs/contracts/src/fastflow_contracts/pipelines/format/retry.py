@@ -9,7 +9,6 @@ from typing import Annotated, TypeAlias, assert_never
 
 import msgspec
 
-from fastflow_contracts.pipelines.format.value_parsers import SECONDS_MAX
 from fastflow_contracts.pipelines.format.value_types import Factor, Retries, Seconds, says
 
 DEFAULT_DELAY_S = 60.0
@@ -50,16 +49,9 @@ class CellRetry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def delay_s(strategy: RetryStrategy | None, k: int) -> float:
-    """Return the seconds to wait before retry *k*, counted from 1: never more than the format allows.
-
-    A stored strategy may hold what no pipeline.json can.
-    """
+    """Return the seconds to wait before retry *k*, counted from 1."""
     if k < 1:
         raise ValueError(f"retries count from 1, not {k}")
-    return max(0.0, min(_planned_s(strategy, k), SECONDS_MAX))
-
-
-def _planned_s(strategy: RetryStrategy | None, k: int) -> float:
     match strategy:
         case None:
             return DEFAULT_DELAY_S

@@ -8,6 +8,7 @@ fields of a struct nor the rules between values.
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec.inspect as mi
@@ -25,7 +26,7 @@ REFUSED: Final = object()
 
 def read_struct(kind: type, node: JsonNode, diagnostics: Diagnostics) -> Good | None:
     """Return the valid values in *node*, read as the struct *kind*; None if *node* is not an object."""
-    info = mi.type_info(kind)
+    info = _type_info(kind)
     assert isinstance(info, mi.StructType)
     good = _Walk(diagnostics).struct(info, node, "")
     return good if isinstance(good, dict) else None
@@ -45,6 +46,10 @@ def without_none(kind: mi.UnionType) -> tuple[mi.Type, ...]:
 def may_be_missing(kind: mi.Type) -> bool:
     """Whether a list item of this kind may be null, which means an object without settings."""
     return isinstance(kind, mi.StructType) and not any(field.required for field in kind.fields)
+
+
+_type_info = cache(mi.type_info)
+"""It evaluates every annotation of the struct, which takes several times as long as reading a file."""
 
 
 class _Walk:

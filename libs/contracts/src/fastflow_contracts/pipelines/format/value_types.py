@@ -1,7 +1,8 @@
 """The kinds of value in a pipeline.json: what each accepts, its parser and its JSON Schema. A table, pure.
 
 A kind is an annotated type with a ``Rule``. So the structs of ``spec`` define the fields completely: the parser, the
-schema and the suggestions for misspelt fields derive from them.
+schema and the suggestions for misspelt fields derive from them. Bounds of numbers also hold when a stored record is
+decoded, because code computes with them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from fastflow_contracts import names
+from fastflow_contracts.base import StoredName
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
@@ -47,7 +49,14 @@ def says(description: str) -> msgspec.Meta:
 def _rule(
     accepts: str, read: Callable[[JsonNode], object], *, is_secret: bool = False, **schema: object
 ) -> msgspec.Meta:
-    return msgspec.Meta(extra={"rule": Rule(accepts, read, schema, is_secret)})
+    # A number that may be written as text is an annotated type of its own.
+    is_number = schema.get("type") in ("number", "integer")
+    bounds: dict[str, Any] = {_BOUNDS[name]: value for name, value in schema.items() if is_number and name in _BOUNDS}
+    return msgspec.Meta(extra={"rule": Rule(accepts, read, schema, is_secret)}, **bounds)
+
+
+_BOUNDS = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le"}
+"""What msgspec calls them."""
 
 
 _PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
@@ -78,7 +87,7 @@ Cores = Annotated[
     ),
 ]
 MemoryBytes = Annotated[
-    int,
+    Annotated[int, msgspec.Meta(ge=1, le=value_parsers.MEMORY_BYTES_MAX)],
     _rule(
         'at least 6 MiB, as "512m", "1.5g" or a whole number of bytes',
         value_parsers.memory_bytes,
@@ -158,7 +167,7 @@ CronExpression = Annotated[
     ),
 ]
 CronOrSeconds = Annotated[
-    int | str,
+    Annotated[int, msgspec.Meta(ge=1, le=value_parsers.SECONDS_MAX)] | str,
     _rule(
         'a cron expression of five fields such as "0 3 * * *", or a whole number of seconds, 1 or more',
         value_parsers.cron_or_seconds,
@@ -169,10 +178,12 @@ CronOrSeconds = Annotated[
     ),
 ]
 _DATE_ACCEPTS = 'an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z" (UTC unless it says otherwise)'
+_AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+"""Not an ``Instant``: people write 0001 and 9999 for no limit."""
 Start = Annotated[
-    datetime, _rule(_DATE_ACCEPTS, value_parsers.start, type="string", pattern=value_parsers.DATE_PATTERN)
+    _AwareTime, _rule(_DATE_ACCEPTS, value_parsers.start, type="string", pattern=value_parsers.DATE_PATTERN)
 ]
-End = Annotated[datetime, _rule(_DATE_ACCEPTS, value_parsers.end, type="string", pattern=value_parsers.DATE_PATTERN)]
+End = Annotated[_AwareTime, _rule(_DATE_ACCEPTS, value_parsers.end, type="string", pattern=value_parsers.DATE_PATTERN)]
 Network = Annotated[
     str | tuple[str, ...],
     _rule(
@@ -199,7 +210,7 @@ Timezone = Annotated[
     ),
 ]
 RunConfigId = Annotated[
-    str,
+    Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS_MAX)],
     _rule(
         f"a string of 1 to {ID_CHARACTERS_MAX} printable characters",
         value_parsers.matching(_ID),
@@ -208,7 +219,7 @@ RunConfigId = Annotated[
     ),
 ]
 Route = Annotated[
-    str,
+    Annotated[str, msgspec.Meta(max_length=ROUTE_CHARACTERS_MAX)],
     _rule(
         f"a text of 1 to {ROUTE_CHARACTERS_MAX} printable characters, without spaces around it",
         value_parsers.matching(ROUTE_PATTERN),
@@ -217,7 +228,7 @@ Route = Annotated[
     ),
 ]
 PipelineRef = Annotated[
-    names.PipelineName,
+    StoredName,
     _rule(
         "a pipeline's name: up to 64 letters A-Z, digits, '_', '.' and '-', the first one a letter or digit",
         value_parsers.pipeline_name,

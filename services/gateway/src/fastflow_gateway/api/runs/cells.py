@@ -47,7 +47,7 @@ async def download_notebook(request: web.Request) -> web.Response:
     try:
         text = await request.app[NOTEBOOKS].text(run)
         made = await asyncio.to_thread(executed, text, history, run_id=run.id)
-    except (NoNotebook, ValueError) as error:
+    except (NoNotebook, ValueError, RecursionError) as error:
         raise RequestRefused(404, str(error)) from error
     name = f"{file_name(run.pipeline)}-{short(run.id)}.ipynb"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

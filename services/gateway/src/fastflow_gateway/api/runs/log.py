@@ -15,9 +15,10 @@ from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import RunRecord
+from fastflow_gateway.http.long_answer import LongAnswer
 from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, write
+from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming import events
@@ -41,25 +42,17 @@ async def read_log(request: web.Request) -> web.StreamResponse:
     if wanted.tail:
         text = await request.app[LOG_TAILS].tail(run, wanted.tail)
         return web.Response(body=text.encode("utf-8", "replace"), headers={"Content-Type": PLAIN_TEXT})
-    reader = events.PlainText()
-    response = web.StreamResponse(headers={"Content-Type": PLAIN_TEXT})
-
-    async def send(part: str) -> None:
-        # Start the answer with the first data: until then an error can still set the status.
-        if not response.prepared:
-            await response.prepare(request)
-        await write(request, response, part.encode("utf-8", "replace"))
-
+    reader, answer = events.PlainText(), LongAnswer(request, PLAIN_TEXT)
     with contextlib.suppress(ConnectionError):
         reads = request.app[STORED_READS]
         async with aclosing(reads.messages(streams.LOGS, subjects.logs_of(run.ref))) as chunks:
             async for message in chunks:
                 chunk = decoded(logs.CHUNK, message.data, where=message.subject)
                 if chunk is not None:
-                    await send(reader.text(chunk, subjects.attempt_of_log(message.subject)))
-        await send("")
-        await response.write_eof()
-    return response
+                    text = reader.text(chunk, subjects.attempt_of_log(message.subject))
+                    await answer.send(text.encode("utf-8", "replace"))
+        await answer.end()
+    return answer.response
 
 
 async def follow_log(request: web.Request) -> web.StreamResponse:

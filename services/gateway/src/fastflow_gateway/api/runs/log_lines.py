@@ -16,8 +16,8 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.logs import LogReader
+from fastflow_gateway.http.long_answer import LongAnswer
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import write
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming.stored import STORED_READS
@@ -32,15 +32,12 @@ async def read_log_lines(request: web.Request) -> web.StreamResponse:
     """Stream the log while reading it, so that a long log is never in memory as a whole."""
     known = await queries.run_with_id(request.app[MODEL], request.match_info["id"])
     readers: dict[int, LogReader] = {}
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    answer = LongAnswer(request, "application/x-ndjson")
 
     async def send(attempt: int, lines: Sequence[logs.OutputLine]) -> None:
-        # Start the answer with the first data: until then an error can still set the status.
-        if not response.prepared:
-            await response.prepare(request)
         for start in range(0, len(lines), LINES_AT_ONCE):
             part = lines[start : start + LINES_AT_ONCE]
-            await write(request, response, b"".join(_encoded(attempt, line) for line in part))
+            await answer.send(b"".join(_encoded(attempt, line) for line in part))
 
     with contextlib.suppress(ConnectionError):
         reads = request.app[STORED_READS]
@@ -52,9 +49,8 @@ async def read_log_lines(request: web.Request) -> web.StreamResponse:
                     await send(attempt, reader.feed(chunk))
         for attempt, reader in readers.items():
             await send(attempt, reader.close())
-        await send(0, ())
-        await response.write_eof()
-    return response
+        await answer.end()
+    return answer.response
 
 
 def _encoded(attempt: int, line: logs.OutputLine) -> bytes:

@@ -20,8 +20,8 @@ class Usage:
         """Processor time of all ended processes."""
         self.memory_peak_bytes = 0
         self.files_bytes = 0
-        """Memory that files held at the end of a job that had too little; 0 where files are not in memory."""
-        self._meter: Cgroup | ProcessTree | None = None
+        """Memory that files held at the end of the job; 0 where files are not in memory."""
+        self._meter: CgroupMeter | ProcessTree | None = None
         self._cpu_s = 0.0
         self._sampled_at = 0.0
         self._oom_kills = 0
@@ -38,7 +38,7 @@ class Usage:
         Args:
             memory_bytes: The memory limit to use where no cgroup has one.
         """
-        cgroup = Cgroup() if has_container else None
+        cgroup = CgroupMeter() if has_container else None
         self._meter = cgroup if cgroup is not None and cgroup.usable else ProcessTree(self, memory_bytes)
         self._oom_kills = self._meter.oom_kills()
         self._cpu_s = self._meter.cpu_s()
@@ -81,7 +81,7 @@ class Usage:
         is_oom = self._was_too_large or self._meter.oom_kills() > self._oom_kills
         if is_oom and self._meter.memory_limit_bytes is not None:  # reached between two samples
             self.memory_peak_bytes = max(self.memory_peak_bytes, self._meter.memory_limit_bytes)
-        self.files_bytes = self._meter.files_bytes() if is_oom else 0
+        self.files_bytes = self._meter.files_bytes()
         return is_oom
 
     def _memory_bytes(self) -> int:
@@ -91,7 +91,7 @@ class Usage:
         return used
 
 
-class Cgroup:
+class CgroupMeter:
     """What this container uses and may use, read from the files of cgroup v2 or v1."""
 
     def __init__(self, root: str = "/sys/fs/cgroup") -> None:

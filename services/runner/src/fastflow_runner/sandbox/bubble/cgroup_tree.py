@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 LEAF: Final = "runner"
-"""As ``DelegateSubgroup=`` of the units in ``deploy/systemd`` names it."""
+"""A unit with ``DelegateSubgroup=runner`` starts the runner in it."""
 TOP: Final = "fastflow"
 """The group below the top of version 2, for root in a group that it shares with others."""
 _MOVES_MAX: Final = 20

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,6 +31,9 @@ _WITHOUT: Final = {
     "pids": "The number of processes is not limited",
 }
 _REMEDY: Final = "Run it as a service with Delegate=yes (deploy/systemd), or as root."
+_REMEDY_OF_ROOT: Final = (
+    "Run it as a service with Delegate=yes (deploy/systemd); a container needs its control groups mounted read-write."
+)
 _TRIAL: Final = (64 * 1024 * 1024, 1.0, 16)
 _TRIAL_END_S: Final = 5.0
 _USER_PROCESSES_SINCE: Final = (5, 14)
@@ -110,7 +114,7 @@ def _tried(places: Mapping[str, GroupPlace], refused: str) -> Cgroups:
             reason = _refusal(tried)
             usable |= {} if reason else tried
         if reason and not (limit == "pids" and _counts_user_processes()):
-            unenforced.append(f"{without} ({reason}). {_REMEDY}")
+            unenforced.append(f"{without} ({reason}). {_REMEDY_OF_ROOT if os.geteuid() == 0 else _REMEDY}")
     if "memory" in usable and _has_uncounted_swap(usable):
         unenforced.append(
             "Swap is not limited: this kernel does not count it. Boot it with swapaccount=1, or turn swap off."
@@ -125,7 +129,7 @@ def _refusal(places: Mapping[str, GroupPlace]) -> str:
         cgroup.make(*_TRIAL)
     except SandboxError as error:
         return _cause(error)
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]) as process:
         try:
             cgroup.join(process.pid)
         except SandboxError as error:

@@ -1,16 +1,17 @@
 """Connects sandboxes to networks: a small process beside the runner. I/O. Standard library only; run as a file.
 
 Started as ``python -I -S keeper.py FD [USER]``. For each order that comes through the socket FD it forks a warden. The
-warden is the first process of a process namespace of its own. It sets the rules of the sandbox's network, starts the
-helper that carries its packets (``pasta`` or ``slirp4netns``), answers, and ends with the sandbox. Whatever ends the
-warden, the kernel then kills the helper. So a helper never outlives its sandbox, and needs no runner to end.
+warden has its own mounts, and is the first process of a process namespace of its own. It sets the rules of the
+sandbox's network, starts the helper that carries its packets (``pasta`` or ``slirp4netns``), answers, and ends with the
+sandbox. Whatever ends the warden, the kernel then kills the helper. So a helper never outlives its sandbox, and needs
+no runner to end.
 
 The keeper ends with its runner; wardens do not.
 
-An order is a JSON object with ``rules`` (for ``nft -f``), ``helper`` (its command) and ``tells`` (whether the helper
-says on ``--ready-fd`` that it is ready; otherwise it goes into the background then). Four descriptors come with it: the
-sandbox's process, its network namespace, the user namespace that owns this, and the writing end of a pipe for the
-answer: ``ok``, or what went wrong.
+An order is a JSON object: ``rules`` for ``nft -f``; ``helper``, its command, in which ``NETWORK`` stands for the path
+of the network namespace; ``tells``, whether the helper says on ``--ready-fd`` that it is ready, and does not go into
+the background then. Four descriptors come with it: the sandbox's process, its network namespace, the user namespace
+that owns this, and a socket for the answer: ``ok``, or what went wrong.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ ORDER_BYTES_MAX = 1024 * 1024
 TUN = "/dev/net/tun"
 HELPER_S = 30.0
 SAID_BYTES_MAX = 65536
+LOOK_S = 0.001
+PRIVATE = "/tmp"  # noqa: S108 - not the machine's
+"""Where a warden, in a mount namespace of its own, puts what nobody else sees."""
 _TUN_NUMBER = os.makedev(10, 200)
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
-_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Failed(Exception):
+class NotConnected(Exception):
     """The network could not be made. The message is for the operator."""
 
 
@@ -75,7 +79,7 @@ def _become(user: int) -> None:
             _check(_libc.mount(b"tmpfs", os.path.dirname(TUN).encode(), b"tmpfs", 0, b"mode=0755"), "mount")
             os.mknod(TUN, stat.S_IFCHR | 0o600, _TUN_NUMBER)
             os.chown(TUN, user, user)
-    except (Failed, OSError):  # the helper says that it cannot open it
+    except (NotConnected, OSError):  # the helper says that it cannot open it
         pass
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -86,8 +90,8 @@ def _fork_warden(order: dict[str, Any], sandbox: int, network: int, owner: int, 
     os.setsid()
     try:
         _check(_libc.setns(owner, _CLONE_NEWUSER), "enter the sandbox's user namespace")
-        _check(_libc.unshare(_CLONE_NEWPID), "make a process namespace")
-    except Failed as error:
+        _check(_libc.unshare(_CLONE_NEWPID | _CLONE_NEWNS), "make namespaces")
+    except NotConnected as error:
         _say(answer, str(error))
         return
     if os.fork() == 0:
@@ -99,14 +103,17 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     said, its_said = os.pipe()
     try:
+        _await_ids(sandbox)
         _pass_capabilities()
         with _Rules(order["rules"], network):
-            is_ready = _start(order["helper"], sandbox, its_said, tells=order["tells"])
+            path = _show(network)
+            command = [path if each == "NETWORK" else each for each in order["helper"]]
+            is_ready = _start(command, sandbox, its_said, tells=order["tells"])
         os.close(its_said)
         if not is_ready:
             lines = [line for line in os.read(said, SAID_BYTES_MAX).decode(errors="replace").splitlines() if line]
-            raise Failed(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
-    except (Failed, OSError, subprocess.SubprocessError) as error:
+            raise NotConnected(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
+    except (NotConnected, OSError, subprocess.SubprocessError) as error:
         _say(answer, str(error))
         return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the helper
@@ -114,6 +121,17 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
     _say(answer, "ok")
     os.close(answer)
     _wait(sandbox, said)
+
+
+def _await_ids(sandbox: int) -> None:
+    """Return when the sandbox's user namespace has its ids: bubblewrap names its process before it writes them."""
+    is_over = False
+    while not is_over:
+        with open("/proc/self/uid_map") as users, open("/proc/self/gid_map") as groups:
+            if users.read() and groups.read():
+                return
+        is_over = bool(select.select((sandbox,), (), (), LOOK_S)[0])  # the kernel tells nobody when they are there
+    raise NotConnected("the sandbox ended before it was connected")
 
 
 def _wait(sandbox: int, said: int) -> None:
@@ -149,7 +167,7 @@ class _Rules:
         said = self._nft.communicate(timeout=HELPER_S)[1]
         if self._nft.returncode:
             why = " ".join(said.decode(errors="replace").split())[:300]
-            raise Failed(f"the kernel does not take the rules of its network ({why})")
+            raise NotConnected(f"the kernel does not take the rules of its network ({why})")
 
 
 def _start(command: list[str], sandbox: int, said: int, *, tells: bool) -> bool:
@@ -164,6 +182,18 @@ def _start(command: list[str], sandbox: int, said: int, *, tells: bool) -> bool:
     is_ready = ready in readable and bool(os.read(ready, 1))
     os.close(ready)
     return is_ready
+
+
+def _show(network: int) -> str:
+    """Return a path by which a program that this process starts opens the namespace, without rights over others.
+
+    Descriptors above 2 are closed by newer helpers, and ``/proc`` refuses them those of other processes.
+    """
+    _check(_libc.mount(b"tmpfs", PRIVATE.encode(), b"tmpfs", 0, b"mode=0700"), "mount")
+    path = f"{PRIVATE}/network"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    _check(_libc.mount(f"/proc/self/fd/{network}".encode(), path.encode(), None, _MS_BIND, None), "mount")
+    return path
 
 
 def _pass_capabilities() -> None:
@@ -183,7 +213,7 @@ def _enter(network: int) -> None:
 
 def _check(result: int, what: str) -> None:
     if result < 0:
-        raise Failed(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+        raise NotConnected(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
 
 
 def _say(answer: int, text: str) -> None:

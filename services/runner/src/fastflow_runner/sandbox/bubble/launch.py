@@ -24,6 +24,7 @@ from fastflow_runner.sandbox.bubble.network import NetworkPlan
 from fastflow_runner.sandbox.bubble.stage import Stage
 from fastflow_runner.sandbox.bubble.system import SystemView, small_files
 from fastflow_runner.sandbox.bubble.tools import Bubblewrap
+from fastflow_runner.sandbox.bubble.users import can_be
 
 START_S: Final = 60.0
 """A machine that is this slow starts nothing."""
@@ -97,7 +98,10 @@ async def launch(
                 raise SandboxError(_why(folder))
             os.close(first)
         except BaseException as error:
+            said = folder.said()
             await asyncio.shield(end(folder, process))
+            if said and isinstance(error, SandboxError):  # what came of it matters less
+                raise SandboxError(_why(folder)) from error
             if isinstance(error, TimeoutError):
                 raise SandboxError(f"bubblewrap did not start the sandbox within {START_S:.0f} s.") from None
             raise
@@ -131,7 +135,7 @@ async def end(folder: SandboxFolder, process: subprocess.Popen[bytes] | None = N
 def _spawn(argv: list[str], user: int, standard: Sequence[int], passed: Sequence[int]) -> subprocess.Popen[bytes]:
     """Start bubblewrap as the sandbox's user if this process is root, so that nobody in it is the host's root."""
     stdin, stdout, stderr = standard
-    other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if can_be(user) else {}
     try:
         return subprocess.Popen(
             argv,

@@ -61,6 +61,7 @@ class _Keeper:
                 (sys.executable, "-I", "-S", str(_KEEPER), str(its.fileno()), *user),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # wardens outlive the runner, and whoever reads its output waits for its end
                 pass_fds=(its.fileno(),),
                 cwd="/",
                 env={"PATH": program_path()},
@@ -123,13 +124,15 @@ class BubbleNetworks:
         if network == "none":
             return NetworkPlan()
         if network == SHARED and reach is None:
-            return NetworkPlan(is_shared=True, resolv_conf=await asyncio.to_thread(_resolv_conf))
+            return NetworkPlan(is_shared=True, resolv_conf="".join(await asyncio.to_thread(_resolv_conf)).encode())
         if self._tools.why_not:
             raise SandboxError(self._tools.why_not)
         opened = await self._openings()
         own = await asyncio.to_thread(own_addresses)
         if reach is None:
-            return NetworkPlan(rules=open_rules(opened, own), resolv_conf=f"nameserver {NAME_SERVER}\n".encode())
+            others = (line for line in await asyncio.to_thread(_resolv_conf) if not line.startswith("nameserver"))
+            names = "".join((f"nameserver {NAME_SERVER}\n", *others))
+            return NetworkPlan(rules=open_rules(opened, own), resolv_conf=names.encode())
         try:
             found = await asyncio.to_thread(lambda: tuple(find(reach, opened, own)))
         except (FirewallFailed, BadDestination) as error:
@@ -177,7 +180,7 @@ class BubbleNetworks:
         helper = self._tools.helper
         assert helper is not None
         order = msgspec.json.encode(
-            {"rules": plan.rules, "helper": helper.command(pid, names=not plan.hosts), "tells": helper.tells}
+            {"rules": plan.rules, "helper": helper.command(names=not plan.hosts), "tells": helper.tells}
         )
         with ExitStack() as stack:
             descriptors = [os.pidfd_open(pid), os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)]
@@ -195,8 +198,10 @@ class BubbleNetworks:
                     self._keeper.send(order, [*descriptors, answer])
 
 
-def _resolv_conf() -> bytes:
+def _resolv_conf() -> list[str]:
+    """Return the lines of this machine's that say how names are looked up."""
     try:
-        return Path("/etc/resolv.conf").read_bytes()
+        lines = Path("/etc/resolv.conf").read_text(errors="replace").splitlines()
     except OSError:
-        return b""
+        return []
+    return [f"{line}\n" for line in lines if line.startswith(("nameserver", "search", "domain", "options"))]

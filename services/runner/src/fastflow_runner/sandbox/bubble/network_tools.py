@@ -23,24 +23,23 @@ class Helper(msgspec.Struct, frozen=True):
     tells: bool
     """Whether it is ``slirp4netns``, which says that it is ready; ``pasta`` goes into the background then."""
 
-    def command(self, pid: int, *, names: bool) -> tuple[str, ...]:
-        """Return how it is called for the sandbox of *pid*.
+    def command(self, *, names: bool) -> tuple[str, ...]:
+        """Return how it is called; ``NETWORK`` stands for the path of the sandbox's network namespace.
 
         Args:
             names: whether it answers for the name server.
         """
-        network = f"/proc/{pid}/ns/net"
         if self.tells:
             options = ("--configure", "--mtu=65520", f"--cidr={SUBNET}", "--disable-host-loopback")
             dns = () if names else ("--disable-dns",)
-            return (self.path, *options, *dns, "--netns-type=path", network, "eth0")
+            return (self.path, *options, *dns, "--netns-type=path", "NETWORK", "eth0")
         width = str(IPv4Network(SUBNET).prefixlen)
         return (
             *(self.path, "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", "eth0", "--no-map-gw"),
             *("--address", ADDRESS, "--netmask", width, "--gateway", GATEWAY, "--no-dhcp"),
             *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
             *(("--dns-forward", NAME_SERVER) if names else ()),
-            *("--netns-only", "--netns", network),
+            *("--netns-only", "--no-netns-quit", "--netns", "NETWORK"),
         )
 
 
@@ -57,7 +56,7 @@ def program_path() -> str:
     return f"{os.environ.get('PATH', os.defpath)}:{_MORE}"
 
 
-def find_tools(which: Callable[..., str | None] = shutil.which) -> NetworkTools:
+def find_tools(which: Callable[..., str | None] = shutil.which, *, tun: str = _TUN) -> NetworkTools:
     """Look for ``pasta``, else ``slirp4netns``, and for ``nft``."""
     path = program_path()
     helper = next(
@@ -68,16 +67,16 @@ def find_tools(which: Callable[..., str | None] = shutil.which) -> NetworkTools:
         ),
         None,
     )
-    return NetworkTools(helper, _why_not(helper, has_nft=which("nft", path=path) is not None))
+    return NetworkTools(helper, _why_not(helper, has_nft=which("nft", path=path) is not None, tun=tun))
 
 
-def _why_not(helper: Helper | None, *, has_nft: bool) -> str:
+def _why_not(helper: Helper | None, *, has_nft: bool, tun: str) -> str:
     if helper is None:
         return "Neither pasta nor slirp4netns is here, which give sandboxes their network; install passt."
     if not has_nft:
         return "nft is not here, which closes the networks of sandboxes; install nftables."
-    if not os.path.exists(_TUN):
-        return f"This machine has no {_TUN}, which the networks of sandboxes need; run modprobe tun."
-    if os.geteuid() and not os.access(_TUN, os.R_OK | os.W_OK):
-        return f"This user cannot open {_TUN}, which the networks of sandboxes need; run chmod 666 {_TUN}."
+    if not os.path.exists(tun):
+        return f"This machine has no {tun}, which the networks of sandboxes need; run modprobe tun."
+    if os.geteuid() and not os.access(tun, os.R_OK | os.W_OK):
+        return f"This user cannot open {tun}, which the networks of sandboxes need; run chmod 666 {tun}."
     return ""

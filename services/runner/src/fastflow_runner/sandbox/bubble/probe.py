@@ -87,7 +87,7 @@ _EXPLANATIONS: Final = (
     (
         ("mount proc", "mounting proc"),
         "this process is in a container without a /proc of its own, so it cannot give one to a sandbox",
-        f"{_CONTAINER} --security-opt systempaths=unconfined",
+        f"{_CONTAINER} --security-opt systempaths=unconfined (Podman: unmask=ALL)",
     ),
     (
         ("setuid",),
@@ -118,6 +118,7 @@ _NAMESPACES: Final = (
     "setting up gid map",
     "Failed to make / slave",
     "loopback: Failed",
+    "Failed to mount tmpfs",
     "Unexpected capabilities",
     "max_user_namespaces",
     "userns",

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble.users import can_be
 
 _Result = TypeVar("_Result")
 
@@ -41,7 +42,7 @@ class Stage:
         """
         try:
             blocked = {source: folder for source in sources if (folder := blocking(source, user))}
-            if os.geteuid() != 0 or not blocked:
+            if not blocked or not can_be(user):
                 return function()
             shown = frozenset((source, os.stat(source).st_dev, os.stat(source).st_ino) for source in blocked)
         except OSError as error:

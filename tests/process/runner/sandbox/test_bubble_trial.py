@@ -1,0 +1,119 @@
+"""What a runner says of a machine on which bubblewrap cannot make sandboxes: each on a machine made so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import bubble_trial
+
+ROOT = Path(__file__).parents[4]
+pytestmark = pytest.mark.bubble
+
+
+def said(data_dir: Path, *around: str, network: str = "none", **environ: str) -> str:
+    """Return what a runner with a data folder says, whose command *around* precedes."""
+    done = subprocess.run(
+        [*around, sys.executable, str(bubble_trial.__file__), str(data_dir), network],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def as_root(*command: str) -> tuple[str, ...]:
+    """Return a command in a mount namespace of its own, where this user is root."""
+    return ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)), "sh", "-ec", *command, "sh")
+
+
+def programs(folder: Path, *names: str) -> str:
+    """Return a PATH with these programs only."""
+    folder.mkdir()
+    for name in names:
+        found = shutil.which(name)
+        assert found
+        (folder / name).symlink_to(found)
+    return str(folder)
+
+
+def test_where_nothing_is_in_the_way_it_works(tmp_path: Path) -> None:
+    """The sandbox of the trial is gone afterwards."""
+    assert said(tmp_path) == "works"
+
+
+def test_without_the_system_s_bubblewrap_it_takes_its_own(tmp_path: Path) -> None:
+    """The one that is installed with the runner."""
+    assert said(tmp_path / "data", PATH=programs(tmp_path / "bin")) == "works"
+
+
+def test_without_user_namespaces(tmp_path: Path) -> None:
+    """Turned off by a sysctl, as on hardened machines."""
+    around = ("unshare", "--user", "--map-root-user", "sh", "-ec")
+    off = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
+    assert said(tmp_path, *around, off, "sh") == (
+        "user namespaces are turned off: run sysctl -w user.max_user_namespaces=10000"
+    )
+
+
+def test_in_a_container_without_a_proc_of_its_own(tmp_path: Path) -> None:
+    """Parts of /proc are covered, as container runtimes do it; the kernel then gives no new one."""
+    cover = 'for at in scsi acpi irq; do mount -t tmpfs tmpfs /proc/$at 2>/dev/null && break; done; exec "$@"'
+    answer = said(tmp_path, *as_root(cover))
+    assert answer.startswith("this process is in a container without a /proc of its own")
+    assert "systempaths=unconfined" in answer
+
+
+def test_without_programs_for_the_network(tmp_path: Path) -> None:
+    """Runs would have none: the operator chooses which."""
+    path = programs(tmp_path / "bin", "bwrap")
+    answer = said(tmp_path / "data", network="fastflow", PATH=path)
+    assert answer.startswith("Neither pasta nor slirp4netns is here")
+    assert "FASTFLOW_NETWORK=none" in answer
+    assert "FASTFLOW_NETWORK=host" in answer
+
+
+def test_in_a_full_folder(tmp_path: Path) -> None:
+    """There is no room for the sandboxes' pipes and records."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    fill = f'mount -t tmpfs -o size=64k tmpfs {data_dir}; head -c 1m /dev/zero >{data_dir}/x || true; exec "$@"'
+    answer = said(data_dir, *as_root(fill))
+    assert "No space left on device" in answer
+    assert "FASTFLOW_DATA_DIR" in answer
+
+
+def test_in_a_folder_on_another_file_system(tmp_path: Path) -> None:
+    """That makes no difference."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    assert said(data_dir, *as_root(f'mount -t tmpfs tmpfs {data_dir}; exec "$@"')) == "works"
+
+
+def test_if_bubblewrap_is_killed(tmp_path: Path) -> None:
+    """By the kernel for lack of memory, or by somebody."""
+    real = shutil.which("bwrap")
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "bwrap"
+    fake.write_text(f'#!/bin/sh\ncase "$1" in --help) exec {real} --help;; esac\nkill -9 $$\n')
+    fake.chmod(0o755)
+    answer = said(tmp_path / "data", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert answer.startswith("something killed bubblewrap while it made a sandbox")
+
+
+def test_an_old_bubblewrap_is_not_used(tmp_path: Path) -> None:
+    """The one that came with the runner is, where there is one."""
+    (tmp_path / "bin").mkdir()
+    old = tmp_path / "bin" / "bwrap"
+    old.write_text("#!/bin/sh\necho usage: bwrap --unshare-all --as-pid-1\n")
+    old.chmod(0o755)
+    assert said(tmp_path / "data", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}") == "works"

@@ -1,0 +1,68 @@
+"""What the words of bubblewrap mean on which machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_runner.sandbox.bubble.probe import HostFacts, no_bubble
+
+USUAL = HostFacts(userns_max=10_000)
+NAMESPACES = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it."
+UID_MAP = "bwrap: setting up uid map: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("words", "facts", "problem", "advice"),
+    [
+        (NAMESPACES, HostFacts(), "this kernel has no user namespaces", "CONFIG_USER_NS"),
+        (NAMESPACES, HostFacts(userns_max=0), "user namespaces are turned off", "user.max_user_namespaces"),
+        (
+            NAMESPACES,
+            HostFacts(userns_max=10_000, userns_of_users=False),
+            "user namespaces are for root only",
+            "kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            UID_MAP,
+            HostFacts(userns_max=10_000, apparmor_restricts=True),
+            "AppArmor forbids user namespaces to bubblewrap",
+            "bwrap-userns-restrict",
+        ),
+        (
+            "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted",
+            HostFacts(userns_max=10_000, apparmor_restricts=True),
+            "AppArmor forbids user namespaces to bubblewrap",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        (
+            "bwrap: Creating new namespace failed: Operation not permitted",
+            HostFacts(userns_max=10_000, in_container=True),
+            "the container around this process forbids namespaces",
+            "seccomp=unconfined",
+        ),
+        (
+            "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
+            USUAL,
+            "this system forbids namespaces",
+            "user.max_user_namespaces",
+        ),
+        (
+            "bwrap: Failed to mount tmpfs: Permission denied",  # SELinux, in Podman
+            HostFacts(userns_max=10_000, in_container=True),
+            "the container around this process forbids namespaces",
+            "apparmor=unconfined",
+        ),
+        (
+            "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
+            USUAL,
+            "a container without a /proc of its own",
+            "systempaths=unconfined",
+        ),
+        ("bwrap: Something new\nin two lines.", USUAL, "(bwrap: Something new in two lines)", "bwrap --unshare-all"),
+    ],
+)
+def test_each_failure_has_a_cause_and_a_remedy(words: str, facts: HostFacts, problem: str, advice: str) -> None:
+    """The cause is in the words, in the settings of the machine, or both."""
+    no = no_bubble(words, facts)
+    assert problem in str(no)
+    assert advice in no.hint
