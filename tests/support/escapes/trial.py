@@ -21,9 +21,12 @@ from fastflow_runner.guest.firewall.lookup import own_addresses
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
 from fastflow_runner.settings import RunnerSettings
 from tests.sandbox_contract import Place, listen
-from tests.support.escapes import attempts
+from tests.support.escapes import attempts, excess
 
 SOURCE = Path(attempts.__file__).read_text()
+PROCESSES_MAX = 50
+FILE_SYSTEM_BYTES = 8 << 20
+MEMORY_BYTES = 64 << 20
 VICTIM = """
 import ctypes, socket, sys, time
 doors = [socket.socket(socket.AF_UNIX) for _ in range(2)]
@@ -66,6 +69,21 @@ def prepare(root: Path, stack: ExitStack) -> dict[str, Any]:
     }
 
 
+async def exceed(place: Place) -> dict[str, Any]:
+    """Use up what there is, and return how far that came."""
+    forks = await place.run(excess.FORKS, channel=await place.open(processes_max=PROCESSES_MAX))
+    sizes = {"tmp_bytes": FILE_SYSTEM_BYTES, "work_bytes": FILE_SYSTEM_BYTES}
+    files = await place.run(excess.FILES, channel=await place.open(**sizes))
+    memory = await place.run(
+        excess.MEMORY, channel=await place.open(memory_bytes=MEMORY_BYTES), memory_bytes=MEMORY_BYTES
+    )
+    return {
+        "forks": forks.stdout.decode().split(),
+        "files": files.stdout.decode().splitlines(),
+        "memory": [memory.stdout.decode(), memory.exited.exit_code, memory.exited.reason],
+    }
+
+
 async def trial(root: Path) -> dict[str, Any]:
     """Run both, and the harmless attempts once more without a sandbox."""
     with ExitStack() as stack:
@@ -83,10 +101,12 @@ async def trial(root: Path) -> dict[str, Any]:
             argv = ("{python}", "-u", "main.py", json.dumps(facts | {"control": False}))
             transcript = await place.run(SOURCE, argv=argv)
             assert transcript.exited.exit_code == 0, transcript.stderr.decode()
+            used = await exceed(place)
             lives = folder.is_alive()
             return {
                 "control": json.loads(done.stdout),
                 "sandbox": json.loads(transcript.stdout),
+                "excess": used,
                 "the other run lives": lives,
                 "unenforced": backend.sandboxes.unenforced,
             }

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support import bubble
-from tests.support.escapes import attempts
+from tests.support.escapes import attempts, trial
 
 ROOT = Path(__file__).parents[4]
 USER = 4321
@@ -62,6 +62,18 @@ def test_it_does_not(runner: str, name: str) -> None:
 def test_without_a_sandbox_it_does(name: str) -> None:
     """So the attempts are able to succeed."""
     assert came_back("root")["control"][name].startswith("GOT")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_it_may_use_ends(runner: str) -> None:
+    """10,000 forks, files in memory, and memory itself: the run gets an error or ends, the machine does not notice."""
+    used = came_back(runner)["excess"]
+    count, error = used["forks"]
+    assert (int(count) < trial.PROCESSES_MAX, error) == (True, "EAGAIN")
+    for folder, line in zip(("/tmp", "/work", "/dev/shm"), used["files"], strict=True):
+        place, written, error = line.split()
+        assert (place, int(written) <= trial.FILE_SYSTEM_BYTES, error) == (folder, True, "ENOSPC")
+    assert used["memory"][:2] == ["up\n", 137]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
