@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
@@ -123,8 +124,8 @@ async def end(folder: SandboxFolder, process: subprocess.Popen[bytes] | None = N
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(first, signal.SIGKILL)  # the kernel then kills all others in it
             os.close(first)
-        elif folder.pid() is None and monotonic() > began + NAMED_S:  # its bubblewrap was killed before it told
-            for pid in folder.holders():
+        elif folder.pid() is None and monotonic() > began + NAMED_S:  # bubblewrap did not tell, or the folder is gone
+            for pid in (*folder.holders(), *(() if process is None else descendants(process.pid))):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if monotonic() > began + END_S:
