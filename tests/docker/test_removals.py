@@ -17,6 +17,7 @@ from fastflow_runner.attempts.removals import Removals
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.docker.image import ensure_worker_image
 from fastflow_runner.sandbox.docker.sandboxes import DockerSandboxes
+from fastflow_runner.sandbox.job import Hold
 from tests.sandbox_contract import Place
 from tests.support.runner_bench import at_work
 from tests.support.slow_daemon import SlowDaemon
@@ -202,3 +203,17 @@ async def test_a_sandbox_says_how_much_memory_files_hold_at_its_end(place: Place
     assert (await place.run("print(1)")).exited.files_bytes <= IDLE_FILES_BYTES_MAX
     wrote = await place.run("open('data', 'wb').write(bytes(4 * 1024**2))")
     assert wrote.exited.files_bytes >= 4 * 1024**2 > IDLE_FILES_BYTES_MAX
+
+
+async def test_a_waiting_sandbox_does_not_keep_its_environment(place: Place, docker: Docker) -> None:
+    """It holds it while its script runs, and not after that: it may be collected while the sandbox waits."""
+    holds = (Hold(path="/etc/passwd", byte=7, python="/usr/bin/python3"),)
+    channel = await place.open()
+    ran = await place.run("print(open('/proc/locks').read())", channel=channel, holds=holds)
+    assert b"POSIX" in ran.stdout
+    execution = await docker.containers.container(place.name(channel)).exec(["cat", "/proc/locks"])
+    async with execution.start() as stream:
+        said = b""
+        while (message := await stream.read_out()) is not None:
+            said += message.data
+    assert b"POSIX" not in said

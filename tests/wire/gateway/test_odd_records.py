@@ -9,7 +9,7 @@ import pytest
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import TooLarge
+from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.pipelines.folder.bundle import File, pack
 from tests.support.corruption import Corrupt, corrupt, fresh_dice
 from tests.support.gateway import Client, running_gateway, store
@@ -57,7 +57,7 @@ async def write(bus: Bus, record: Corrupt) -> None:
             await bus.put(record.bucket, record.key, record.data)
         else:
             await bus.publish(record.key, record.data)
-    except TooLarge:  # the bus refuses it from anyone
+    except Rejected:  # the bus refuses it from anyone
         pass
 
 

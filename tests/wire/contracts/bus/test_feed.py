@@ -6,9 +6,8 @@ import asyncio
 import os
 import signal
 from contextlib import aclosing
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -191,33 +190,3 @@ async def test_a_list_of_more_subjects_than_one_answer_has_is_complete(bus: Bus)
         await bus.client.publish(subject, b"")
     await bus.publish(wanted[0], b"")  # stored last: all others are there
     assert await subjects_of(bus, LOGS, "ff.log.>") == sorted(wanted)
-
-
-async def test_a_paced_feed_asks_no_more_often_and_loses_nothing(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages that follow each other closely come together."""
-    pace_s, count = 0.05, 40
-    asked_at: list[float] = []
-    following = feeds.following
-
-    async def noted(*args: Any, **kwargs: Any) -> Any:
-        asked_at.append(asyncio.get_running_loop().time())
-        return await following(*args, **kwargs)
-
-    async def write() -> None:
-        for number in range(count):
-            await bus.put(RUNS, "run.a.1", str(number).encode())
-
-    monkeypatch.setattr(feeds, "following", noted)
-    values: list[int] = []
-    async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>", after=0, pace_s=pace_s)) as changes:
-        writing = asyncio.create_task(write(), name="write")
-        async with asyncio.timeout(60):
-            async for batch in changes:
-                values += [int(message.data) for message in batch.messages]
-                if values[-1:] == [count - 1]:
-                    break
-        await writing
-    assert values == sorted(set(values))
-    assert values[-1] == count - 1
-    pauses = [after - before for before, after in pairwise(asked_at)]
-    assert min(pauses) >= pace_s * 0.9

@@ -236,20 +236,17 @@ class Bucket(Generic[N, T]):
         """As ``follow``, but end after the stored records. For more records than fit into memory."""
         return self._changes(once(self.bus, bucket_stream(self.bucket), self._filter(keys)))
 
-    def follow(
-        self, keys: str = "", *, after: int | None = None, pace_s: float = 0
-    ) -> AsyncGenerator[Changes[N, T], None]:
+    def follow(self, keys: str = "", *, after: int | None = None) -> AsyncGenerator[Changes[N, T], None]:
         """Yield every record as it is now, in no order, then every change, in stream order, without end: see ``feed``.
 
         Args:
             keys: A filter that matches some of the keys; empty: all.
             after: Yield every change with a greater revision instead, old ones included.
-            pace_s: Shortest time between two requests, in seconds: see ``feed``.
 
         Yields:
             Changes. The first batch may be empty.
         """
-        return self._changes(feed(self.bus, bucket_stream(self.bucket), self._filter(keys), after=after, pace_s=pace_s))
+        return self._changes(feed(self.bus, bucket_stream(self.bucket), self._filter(keys), after=after))
 
     async def _entry(self, name: N, *, is_exact: bool) -> Entry | None:
         key = self._key_of(name)

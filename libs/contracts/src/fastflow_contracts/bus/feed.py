@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 
 
 async def feed(
-    bus: Bus, stream: str, subject: str, *, after: int | None = None, batch: int = FEED_BATCH, pace_s: float = 0
+    bus: Bus, stream: str, subject: str, *, after: int | None = None, batch: int = FEED_BATCH
 ) -> AsyncGenerator[Batch, None]:
     """Follow *subject* without end, without gaps or repeats.
 
@@ -60,8 +60,6 @@ async def feed(
         after: None: first the newest message of each subject, in no order, then every new one, in order; the first
             batch may be empty. Else every message with a greater stream sequence, in order.
         batch: Most messages in flight. A slow reader keeps that many in memory.
-        pace_s: Shortest time between two requests, in seconds: messages that follow each other sooner come together.
-            The first one after a pause comes at once.
     """
     async with _Alarm(bus, subject) as alarm:
         snapshot = _Snapshot()
@@ -73,9 +71,7 @@ async def feed(
             is_told = True
         else:
             is_told = False
-        clock = asyncio.get_running_loop().time
         while True:
-            asked_at = clock()
             try:
                 messages = await following(bus, stream, subject, after=after, most=batch)
             except Unavailable as error:
@@ -91,8 +87,6 @@ async def feed(
                 yield Batch(fresh, caught_up, restarted=False)
             if caught_up:
                 await alarm.wait(after)
-                if (early_s := asked_at + pace_s - clock()) > 0:
-                    await asyncio.sleep(early_s)
 
 
 async def once(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Batch, None]:

@@ -25,8 +25,6 @@ log = get_logger(__name__)
 
 ROUND_S = 2.0
 """Pause between two checks for due work."""
-PACE_S = 0.02
-"""Changes of runs that follow each other sooner are read together: under load that is a request for many of them."""
 LOOK_S = 5.0
 """How long reading one presence may take."""
 
@@ -58,7 +56,7 @@ class Reconciler:
     async def _follow_runs(self) -> None:
         self._active.begin()
         self._dispatcher.begin()
-        async with aclosing(self._runs.records.follow(pace_s=PACE_S)) as batches:
+        async with aclosing(self._runs.records.follow()) as batches:
             async for batch in batches:
                 for ref, run, revision, stored_at in batch.changes:
                     if run is not None:

@@ -22,10 +22,12 @@ import json, os
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 {drop}
 found = find_cgroups()
-cgroup = found.make("ff-nothing", 10**8, 1.0, 10)
+name = f"ff-test-{{os.getpid()}}"
+cgroup = found.make(name, 10**8, 1.0, 10)
 cgroup.limit(10**8, 2.0)
 cgroup.kill()
-print(json.dumps([*found.unenforced, found.get("ff-nothing").oom_killed()]))
+print(json.dumps([*found.unenforced, found.get(name).oom_killed()]))
+assert cgroup.try_remove()
 """
 BOMB = """
 import os
@@ -97,6 +99,12 @@ def test_hierarchies_that_cannot_be_used_are_a_reason(change: str, reason: str) 
     assert [each.partition(" (")[0] for each in unenforced] == [MEMORY, PROCESSOR]
     assert all(reason in each for each in unenforced), unenforced
     assert not any("as root" in each for each in unenforced)
+
+
+def test_a_runner_with_real_time_priority_is_told_what_that_costs() -> None:
+    """In version 1, a kernel with groups of real-time processes takes none into a new group. That ends nothing."""
+    *unenforced, _ = json.loads(answer(FIND, prefix=["chrt", "--fifo", "1"]))
+    assert all(PROCESSOR in each and "takes no process with real-time priority" in each for each in unenforced)
 
 
 def test_what_only_looks_like_a_control_group_is_refused() -> None:

@@ -208,12 +208,12 @@ import os, signal, subprocess
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 found = find_cgroups()
 found.make({ended!r}, 10**8, 1.0, 10)
-process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+process = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 found.make({living!r}, 10**8, 1.0, 10).join(process.pid)
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, check=False)
+    killed = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL
     pid = int(killed.stdout)
     try:
@@ -243,21 +243,21 @@ def test_a_runner_that_moved_finds_the_group_through_its_process(make: Make) -> 
 
 async def test_three_hundred_groups_leave_nothing(cgroups: Cgroups) -> None:
     """Eight at a time, each with a process: no group, and no open file."""
-    before, files = cgroups.names(), len(os.listdir("/proc/self/fd"))
+    names, files = {f"ff-test-{uuid4()}" for _ in range(300)}, len(os.listdir("/proc/self/fd"))
     turns = asyncio.Semaphore(8)
 
-    async def once() -> None:
+    async def once(name: str) -> None:
         async with turns:
-            cgroup = await asyncio.to_thread(cgroups.make, f"ff-test-{uuid4()}", 10**8, 1.0, 10)
+            cgroup = await asyncio.to_thread(cgroups.make, name, 10**8, 1.0, 10)
             process = await asyncio.create_subprocess_exec("sleep", "600")
             await asyncio.to_thread(cgroup.join, process.pid)
             await cgroup.remove()
             await process.wait()
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(300):
-            tasks.create_task(once())
-    assert cgroups.names() <= before
+        for name in names:
+            tasks.create_task(once(name))
+    assert not cgroups.names() & names
     assert len(os.listdir("/proc/self/fd")) <= files + 8  # the loop's own
 
 

@@ -25,9 +25,9 @@ class SetupFailed(Exception):
 
 
 def hold(path: str, byte: int, python: str) -> bool:
-    """Keep the environment of *python* from being collected for as long as this process lives.
+    """Keep the environment of *python* from being collected until ``release``, or the end of this process.
 
-    It takes a shared lock on the environment's byte of the store's file *path* and never closes that file.
+    It takes a shared lock on the environment's byte of the store's file *path* and leaves that file open.
 
     Returns:
         False if the environment is gone or being removed.
@@ -39,6 +39,14 @@ def hold(path: str, byte: int, python: str) -> bool:
     except OSError:
         pass  # no locks on this file system; then nothing is collected either
     return os.path.exists(python)
+
+
+def release(path: str) -> None:
+    """Let the environments be collected that ``hold`` keeps by locks on *path*: any close drops all of them."""
+    try:  # noqa: SIM105 - contextlib would be one more import at the start of every sandbox
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError:
+        pass
 
 
 class JobIntake:

@@ -15,7 +15,7 @@ import signal
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
-from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer
+from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer, release
 from .link import RunnerLink, complain
 from .meters import Usage
 from .mounts import protect
@@ -267,6 +267,8 @@ class Supervisor:
             answers=self._answers(),
             files_bytes=self._usage.files_bytes,
         )
+        for each in self._job.get("holds", ()):  # this process may stay for a while
+            release(each["path"])
         if self._orphaned:
             self._leave()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastflow_runner.sandbox import Mount, SandboxError
-from fastflow_runner.sandbox.bubble.cgroup_limits import Memory, processes, write_cores, write_processes
+from fastflow_runner.sandbox.bubble.cgroup_limits import Memory, processes, write, write_cores, write_processes
 
 NEEDS: Final = {"memory": ("memory", "cpuacct"), "cpu": ("cpu",), "pids": ("pids",)}
 """The controllers of each limit in version 1: who watches a group's memory must also see its use of the processors."""
@@ -75,7 +75,7 @@ class Cgroup:
         """Move a process that has not begun yet into the group. Raises ``SandboxError``."""
         try:
             for folder in self._all():
-                (folder / "cgroup.procs").write_text(str(pid))
+                write(folder / "cgroup.procs", pid)
             if "pids" not in self._folders and self._processes_max is not None:
                 _limit_of_user(pid, self._processes_max)
         except OSError as error:
@@ -95,8 +95,8 @@ class Cgroup:
     def kill(self) -> None:
         """Kill all processes in the group, and let it have no more. They may take a moment to end."""
         for folder in self._all():
-            with suppress(OSError), (folder / "cgroup.kill").open("r+") as file:
-                file.write("1")
+            with suppress(OSError):
+                write(folder / "cgroup.kill", 1)
                 return
         if "pids" in self._folders:
             with suppress(OSError):
@@ -157,4 +157,4 @@ def _kill(pid: int, name: str) -> None:
 
 def said(error: OSError) -> str:
     """Return what the kernel refused, and on which file."""
-    return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+    return f"{error.strerror} ({error.filename})" if error.filename else str(error)

@@ -25,23 +25,23 @@ class Memory:
     def write(self, memory_bytes: int | None) -> None:
         """Set the limit; None: no limit. Raises ``OSError``: EBUSY if more is in use and cannot be freed."""
         if self._is_v2:
-            _write(self._folder / "memory.max", "max" if memory_bytes is None else memory_bytes)
+            write(self._folder / "memory.max", "max" if memory_bytes is None else memory_bytes)
             with suppress(FileNotFoundError):  # a kernel that does not count swap
-                _write(self._folder / "memory.swap.max", "max" if memory_bytes is None else 0)
+                write(self._folder / "memory.swap.max", "max" if memory_bytes is None else 0)
             return
         value = -1 if memory_bytes is None else memory_bytes
         memory, with_swap = (self._folder / f"memory.{each}limit_in_bytes" for each in ("", "memsw."))
         if not with_swap.exists():
-            _write(memory, value)
+            write(memory, value)
             return
         try:
-            _write(memory, value)
-            _write(with_swap, value)
+            write(memory, value)
+            write(with_swap, value)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            _write(with_swap, value)  # never below the other: the larger one goes first
-            _write(memory, value)
+            write(with_swap, value)  # never below the other: the larger one goes first
+            write(memory, value)
 
     def counts_swap(self) -> bool:
         return (self._folder / ("memory.swap.max" if self._is_v2 else "memory.memsw.limit_in_bytes")).exists()
@@ -61,20 +61,20 @@ def write_cores(folder: Path, version: int, cpu_cores: float | None) -> None:
     """Set the processor limit; None: no limit. Raises ``OSError``."""
     quota_us = None if cpu_cores is None else max(_QUOTA_US_MIN, round(cpu_cores * _PERIOD_US))
     if version == 2:
-        _write(folder / "cpu.max", f"{'max' if quota_us is None else quota_us} {_PERIOD_US}")
+        write(folder / "cpu.max", f"{'max' if quota_us is None else quota_us} {_PERIOD_US}")
         return
-    _write(folder / "cpu.cfs_period_us", _PERIOD_US)
+    write(folder / "cpu.cfs_period_us", _PERIOD_US)
     try:
-        _write(folder / "cpu.cfs_quota_us", -1 if quota_us is None else quota_us)
+        write(folder / "cpu.cfs_quota_us", -1 if quota_us is None else quota_us)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _write(folder / "cpu.cfs_quota_us", -1)  # a group above has less, which then holds for this one
+        write(folder / "cpu.cfs_quota_us", -1)  # a group above has less, which then holds for this one
 
 
 def write_processes(folder: Path, processes_max: int) -> None:
     """Set the number of processes and threads. Raises ``OSError``."""
-    _write(folder / "pids.max", min(processes_max, _PROCESSES_MAX))
+    write(folder / "pids.max", min(processes_max, _PROCESSES_MAX))
 
 
 def processes(folders: Iterable[Path]) -> set[int]:
@@ -87,7 +87,10 @@ def processes(folders: Iterable[Path]) -> set[int]:
     return found
 
 
-def _write(file: Path, value: object) -> None:
-    """Write to a file that exists: no other is made, whatever the file system."""
-    with file.open("r+") as opened:
-        opened.write(str(value))
+def write(file: Path, value: object) -> None:
+    """Write to a file that exists; no other is made. Raises ``OSError`` that names the file."""
+    try:
+        with file.open("r+") as opened:
+            opened.write(str(value))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None

@@ -175,7 +175,12 @@ def _counts_user_processes() -> bool:
 
 
 def _cause(error: SandboxError) -> str:
+    """Return what the kernel refused. The group that was tried is gone; its place is what the operator can look at."""
     cause = error.__cause__
-    if not isinstance(cause, OSError):
-        return str(error)
-    return f"{cause.strerror}: {Path(cause.filename).parent}" if cause.filename else str(cause.strerror)
+    if not isinstance(cause, OSError) or cause.filename is None:
+        return str(cause or error)
+    file = Path(cause.filename)
+    place = file.parent if file.name.startswith(PREFIX) else file.parent.parent
+    if cause.errno == errno.EINVAL and file.name == "cgroup.procs":
+        return f"{place} takes no process with real-time priority"
+    return f"{cause.strerror}: {place}"

@@ -88,12 +88,14 @@ def _become(user: int) -> None:
 
 def _fork_warden(order: dict[str, Any], sandbox: int, network: int, owner: int, answer: int) -> None:
     os.setsid()
+    os.dup2(1, 2)  # nobody waits for the end of the runner's output until the last sandbox has ended
     try:
         _check(_libc.setns(owner, _CLONE_NEWUSER), "enter the sandbox's user namespace")
         _check(_libc.unshare(_CLONE_NEWPID | _CLONE_NEWNS), "make namespaces")
     except NotConnected as error:
         _say(answer, str(error))
         return
+    os.close(owner)
     if os.fork() == 0:
         _guard(order, sandbox, network, answer)
 

@@ -149,11 +149,11 @@ class BubbleNetworks:
         if not plan.rules:
             return
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours:
             ours.setblocking(False)
             try:
-                await asyncio.to_thread(self._order, pid, plan, theirs.fileno())
-                theirs.close()
+                # Shielded, because the thread goes on in any case, and closes what it was given.
+                await asyncio.shield(asyncio.to_thread(self._order, pid, plan, theirs))
                 async with asyncio.timeout(JOIN_S):
                     answer = await asyncio.get_running_loop().sock_recv(ours, _ANSWER_BYTES_MAX)
             except (OSError, TimeoutError) as error:
@@ -175,7 +175,7 @@ class BubbleNetworks:
                 self._looked_up_at = monotonic()
             return self._opened
 
-    def _order(self, pid: int, plan: NetworkPlan, answer: int) -> None:
+    def _order(self, pid: int, plan: NetworkPlan, answer: socket.socket) -> None:
         """Ask the keeper for a network. Raises ``OSError``."""
         helper = self._tools.helper
         assert helper is not None
@@ -183,19 +183,23 @@ class BubbleNetworks:
             {"rules": plan.rules, "helper": helper.command(names=not plan.hosts), "tells": helper.tells}
         )
         with ExitStack() as stack:
-            descriptors = [os.pidfd_open(pid), os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)]
-            descriptors.append(fcntl.ioctl(descriptors[1], _NS_GET_USERNS))
-            for each in descriptors:
-                stack.callback(os.close, each)
+            stack.enter_context(answer)
+            process = os.pidfd_open(pid)
+            stack.callback(os.close, process)
+            network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, network)
+            owner = fcntl.ioctl(network, _NS_GET_USERNS)
+            stack.callback(os.close, owner)
+            descriptors = [process, network, owner, answer.fileno()]
             with self._starting:
                 if self._keeper is None:
                     self._keeper = _Keeper()
                 try:
-                    self._keeper.send(order, [*descriptors, answer])
+                    self._keeper.send(order, descriptors)
                 except ConnectionError:  # it was killed
                     self._keeper.end()
                     self._keeper = _Keeper()
-                    self._keeper.send(order, [*descriptors, answer])
+                    self._keeper.send(order, descriptors)
 
 
 def _resolv_conf() -> list[str]:

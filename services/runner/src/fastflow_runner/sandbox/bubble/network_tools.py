@@ -30,9 +30,11 @@ class Helper(msgspec.Struct, frozen=True):
             names: whether it answers for the name server.
         """
         if self.tells:
-            options = ("--configure", "--mtu=65520", f"--cidr={SUBNET}", "--disable-host-loopback")
-            dns = () if names else ("--disable-dns",)
-            return (self.path, *options, *dns, "--netns-type=path", "NETWORK", "eth0")
+            return (
+                *(self.path, "--configure", "--mtu=65520", f"--cidr={SUBNET}", "--disable-host-loopback"),
+                *("--enable-sandbox", "--enable-seccomp", *(() if names else ("--disable-dns",))),
+                *("--netns-type=path", "NETWORK", "eth0"),
+            )
         width = str(IPv4Network(SUBNET).prefixlen)
         return (
             *(self.path, "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", "eth0", "--no-map-gw"),
