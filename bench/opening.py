@@ -35,8 +35,8 @@ STEPS = (
     "folder and control group",
     "bubblewrap: its start, to the process that waits",
     "into the control group",
-    "into the network",
-    "walls, supervisor's interpreter",
+    "order of its network",
+    "walls and supervisor's interpreter, meanwhile its network",
     "the channel",
     "job → first line",
     "removal",
@@ -83,12 +83,13 @@ async def _once(root: Path, network: str, number: int) -> list[float]:
     ) -> Any:
         watch.lap()
 
-        async def prepare(pid: int) -> None:
+        async def prepare(pid: int) -> asyncio.Task[None] | None:
             watch.lap()
             await asyncio.to_thread(cgroups.get(name).join, pid)
             watch.lap()
-            await networks.join(pid, plan)
+            joining = await networks.begin_join(pid, plan)
             watch.lap()
+            return joining
 
         process = await launch(launcher, folder, seen, plan, prepare)
         watch.lap()
