@@ -149,7 +149,8 @@ def _kill(pid: int, name: str) -> None:
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            if f"/{name}" in Path(f"/proc/{pid}/cgroup").read_text():
+            groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+            if any(group.rpartition("/")[2] == name for group in groups):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         finally:
             os.close(descriptor)
