@@ -15,8 +15,12 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, and mount"),
 ]
 
-DROP = "os.setgroups([]); os.setresgid(65532, 65532, 65532); os.setresuid(65532, 65532, 65532)"
-"""Later than the imports: this user may not see our interpreter."""
+DROP = """
+import sys
+os.setgroups([]); os.setresgid(65532, 65532, 65532); os.setresuid(65532, 65532, 65532)
+sys.executable = "/usr/bin/python3"
+"""
+"""Later than the imports: this user may not see our interpreter, but the system's."""
 FIND = """
 import json, os
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
@@ -40,6 +44,7 @@ MEMORY = (
     "The memory limit is watched five times a second: a script that grows faster exceeds it for a moment, and a "
     "hostile one for good, because files in memory that have no name are not counted"
 )
+PROCESSES = "The number of processes is not limited"
 PROCESSOR = "The processor limit is not enforced"
 
 
@@ -63,6 +68,14 @@ def test_a_user_without_rights_is_told_each_limit_that_is_not_kept() -> None:
         assert "Permission denied: /sys/fs/cgroup" in each or "holds other processes" in each
         assert each.endswith("Run it as a service with Delegate=yes (deploy/systemd), or as root.")
     assert oom_killed is False
+
+
+def test_a_count_of_processes_that_is_not_kept_is_told() -> None:
+    """The runner tries it. Where no name space of users can be made, as in an old kernel, nothing is promised."""
+    without = "import ctypes; ctypes.CDLL(None).unshare(0x10000000)"
+    without += "; open('/proc/sys/user/max_user_namespaces', 'w').write('0')"
+    *unenforced, _ = json.loads(answer(FIND, drop=without))
+    assert [each.partition(" (")[0] for each in unenforced] == [MEMORY, PROCESSOR, PROCESSES]
 
 
 @pytest.mark.parametrize(

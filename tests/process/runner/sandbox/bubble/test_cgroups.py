@@ -16,6 +16,7 @@ import pytest
 
 from fastflow_runner.guest.supervisor import meters
 from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble import cgroup as cgroup_module
 from fastflow_runner.sandbox.bubble.cgroup import Cgroup, GroupPlace
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups, find_cgroups
 from tests.support import bubblewrap
@@ -198,6 +199,19 @@ def test_only_processes_of_the_group_are_killed(make: Make) -> None:
     other.kill()
     for process in processes:
         process.communicate()
+
+
+def test_a_group_with_a_longer_name_is_another(make: Make) -> None:
+    """A process number that was reused meanwhile: its process is in a group of which ours is the beginning."""
+    name = f"ff-test-{uuid4()}"
+    longer = make(name=f"{name}-2")
+    with bubblewrap.start(["sleep", "600"], joined=longer.join) as process:
+        pid = _only_process(longer)
+        cgroup_module._kill(pid, name)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
+        cgroup_module._kill(pid, longer.name)
+        assert process.wait(timeout=60) == 137
 
 
 def test_the_next_runner_finds_what_a_killed_one_left(cgroups: Cgroups) -> None:

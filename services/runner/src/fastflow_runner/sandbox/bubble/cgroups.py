@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import subprocess
 import sys
 import time
@@ -17,10 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox import USER, SandboxError
 from fastflow_runner.sandbox.bubble.cgroup import NEEDS, Cgroup, GroupPlace, said
 from fastflow_runner.sandbox.bubble.cgroup_limits import Memory
 from fastflow_runner.sandbox.bubble.cgroup_tree import OwnGroup, delegated_folder, own_groups
+from fastflow_runner.sandbox.bubble.users import can_be
 from fastflow_runner.sandbox.naming import PREFIX
 
 CONTROLLERS: Final = frozenset({"memory", "cpu", "pids"})
@@ -40,8 +40,28 @@ _REMEDY_OF_ROOT: Final = (
 _TRIAL_PREFIX: Final = f"{PREFIX}limits-"
 _TRIAL: Final = (64 * 1024 * 1024, 1.0, 16)
 _TRIAL_END_S: Final = 5.0
-_USER_PROCESSES_SINCE: Final = (5, 14)
-"""The kernel that counts the processes of a user in each name space of users by itself."""
+_COUNT_S: Final = 30.0
+_COUNT_TRIAL: Final = """
+import ctypes, os, resource, signal, sys
+libc, users = ctypes.CDLL(None), [int(word) for word in sys.argv[1:]]
+for user in users:
+    os.setgroups([]); os.setresgid(user, user, user); os.setresuid(user, user, user)
+if os.fork() > 0:  # this process counts too where the kernel counts all of a user
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]) and 1)
+if libc.unshare(0x10000000) != 0:  # a name space of users
+    os._exit(1)
+resource.setrlimit(resource.RLIMIT_NPROC, (2, 2))
+first, code = os.fork(), 1
+if first == 0:
+    signal.pause()
+try:
+    if os.fork() == 0:
+        os._exit(1)
+except BlockingIOError:
+    code = 0
+os.kill(first, signal.SIGKILL)
+os._exit(code)
+"""
 
 
 class Cgroups:
@@ -173,8 +193,12 @@ def _groups_of(process: str) -> list[OwnGroup]:
 
 
 def _counts_user_processes() -> bool:
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return release is not None and (int(release[1]), int(release[2])) >= _USER_PROCESSES_SINCE
+    """Whether the kernel counts the processes of a user in each name space of users by itself: Linux from 5.14 on."""
+    user = (str(USER),) if can_be(USER) else ()
+    trial = (sys.executable, "-I", "-S", "-c", _COUNT_TRIAL, *user)
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(trial, stderr=subprocess.DEVNULL, timeout=_COUNT_S, check=False).returncode == 0
+    return False
 
 
 def _cause(error: SandboxError) -> str:
