@@ -22,11 +22,13 @@ from bench.report import AS_JSON
 from bench.table import HEADER, Table
 
 MEASUREMENTS = (
-    *("start", "environments", "chain", "burst", "control_plane", "schedules"),
+    *("start", "environments", "chain", "burst", "sustained", "leaks", "control_plane", "schedules"),
     *("logs", "streams", "cells", "reads", "idle"),
 )
 LIMIT_S = 420.0
 """Time limit of one measurement."""
+LIMITS_S = {"leaks": 2400.0}
+"""Those that need longer."""
 END_S = 60.0
 """Time that a stopped measurement has to remove what it has started."""
 LAST_LINES = 20
@@ -56,17 +58,17 @@ def main() -> None:
 
 def measure(name: str) -> Table:
     """Run one measurement in its own session, so that none of its processes survives it."""
-    command = [sys.executable, "-m", f"bench.{name}", AS_JSON]
+    command, limit_s = [sys.executable, "-m", f"bench.{name}", AS_JSON], LIMITS_S.get(name, LIMIT_S)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
-            out, said = process.communicate(timeout=LIMIT_S)
+            out, said = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # it removes in order what it has started
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=END_S)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            return Table(name, (), (f"`bench.{name}` was stopped after {LIMIT_S:g} s.",))
+            return Table(name, (), (f"`bench.{name}` was stopped after {limit_s:g} s.",))
     if process.returncode:
         lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
         print(*lines, sep="\n", file=sys.stderr)

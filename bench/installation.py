@@ -37,6 +37,15 @@ class Installation:
             assert response.status in (200, 202), await response.text()
             return dict(await response.json())
 
+    async def run(self, pipeline: str) -> str:
+        """Start a run, follow it until it has succeeded, and return its id."""
+        run = await self.webhook(pipeline)
+        async for name, data in self.events(run["id"]):
+            if name == "end":
+                assert data["status"] == "SUCCESS", data
+                return str(run["id"])
+        raise AssertionError("the stream ended without an end")
+
     async def events(self, run_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Yield the name and data of each event of the run's log, as a follower gets them."""
         name = ""

@@ -1,7 +1,8 @@
 """Trigger to first log line: webhook → line at an SSE follower, compared with ``docker run --rm`` and plain ``python``.
 
-The follower subscribes as soon as it knows the run's id, as a browser does. All three run the same script, in turn, in
-the same call, so that drift of the machine affects them equally.
+The follower subscribes as soon as it knows the run's id, as a browser does. All run the same script, in turn, in the
+same call, so that drift of the machine affects them equally: in Docker, in bubblewrap with the network that users get
+and without one, and as a plain process on the same path.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from bench.installation import KEY, Installation, installation
@@ -18,29 +21,53 @@ from bench.table import Table, Target, figure, ms
 from fastflow_runner.sandbox.docker.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
 
 SCRIPT = 'print("first line")\n'
-ROUNDS = 200
+ROUNDS = 120
 FLOOR_EVERY = 8
-"""Rounds between two measurements of the floors."""
+"""Rounds between two measurements of ``docker run``."""
 WARM_UP = 3
 PAUSE_S = 0.5
 """Pause before each measurement: background work of the previous one must not slow this one down."""
 METADATA = f'{{"webhook_key": "{KEY}", "cpu_hard_limit": 1.0, "mem_hard_limit": "256m"}}'
+HELLO = {"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}
+KINDS = {
+    "Docker": ("docker", {}),
+    "bubble": ("bubble", {}),
+    "bubble without a network": ("bubble", {"FASTFLOW_NETWORK": "none"}),
+    "process": ("process", {}),
+}
+"""The sandboxes that are measured, and the settings of each."""
+
+
+@asynccontextmanager
+async def installations(*kinds: str, **settings: str) -> AsyncIterator[dict[str, Installation]]:
+    """Run an installation for each of ``KINDS``, with *settings* besides. All have the pipeline ``hello``."""
+    async with AsyncExitStack() as stack:
+        made = {}
+        for kind in kinds:
+            sandbox, own = KINDS[kind]
+            running = installation(HELLO, sandbox=sandbox, settings=own | settings)
+            made[kind] = await stack.enter_async_context(running)
+        yield made
 
 
 async def measure(rounds: int = ROUNDS) -> Table:
     """Measure all of them."""
-    first, final, docker, docker_end, plain = [], [], [], [], []
+    first, final = {kind: list[float]() for kind in KINDS}, {kind: list[float]() for kind in KINDS}
+    docker, docker_end, plain = [], [], []
     image = worker_image()
-    async with installation({"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}) as made:
+    async with installations(*KINDS) as made:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # the container runs as another user
             Path(folder, "main.py").write_text(SCRIPT)
             for number in range(-WARM_UP, rounds):
+                for kind, each in made.items():
+                    await asyncio.sleep(PAUSE_S)
+                    line_s, end_s = await trigger_once(each, "hello")
+                    if number >= 0:
+                        first[kind].append(line_s)
+                        final[kind].append(end_s)
                 await asyncio.sleep(PAUSE_S)
-                line_s, end_s = await trigger_once(made, "hello")
-                if number >= 0:
-                    first.append(line_s)
-                    final.append(end_s)
+                plain.append((await command_once(sys.executable, "-u", str(Path(folder, "main.py"))))[0])
                 if number % FLOOR_EVERY:
                     continue
                 await asyncio.sleep(PAUSE_S)
@@ -50,27 +77,24 @@ async def measure(rounds: int = ROUNDS) -> Table:
                 )  # fmt: skip
                 docker.append(floor_s)
                 docker_end.append(floor_end_s)
-                plain.append((await command_once(sys.executable, "-u", str(Path(folder, "main.py"))))[0])
+    none, process = "bubble without a network", "process"
+    to_line, to_end = "webhook → first line at an SSE follower", "webhook → final state at the follower"
+    of_docker = (Target("median", 40), Target("p99", 150), Target("ratio", 0.15))
+    of_bubble = (Target("ratio", 2.0),)
     return Table(
-        "Start: a script that prints one line, warm, cpu and memory limited",
+        "Start: a script that prints one line, cpu and memory limited",
         (
-            figure(
-                "webhook → first line at an SSE follower",
-                ms(first),
-                "ms",
-                floor=ms(docker),
-                targets=(Target("median", 40), Target("p99", 150), Target("ratio", 0.15)),
-            ),
+            figure(f"{to_line}, warm", ms(first["Docker"]), "ms", floor=ms(docker), targets=of_docker),
             figure("floor: `docker run --rm` → first line", ms(docker), "ms"),
-            figure(
-                "webhook → final state at the follower",
-                ms(final),
-                "ms",
-                floor=ms(docker_end),
-                targets=(Target("median", 60),),
-            ),
+            figure(f"{to_end}, warm", ms(final["Docker"]), "ms", floor=ms(docker_end), targets=(Target("median", 60),)),
             figure("floor: `docker run --rm` → its end", ms(docker_end), "ms"),
-            figure("plain `python`, no isolation → first line", ms(plain), "ms"),
+            figure(f"`bubble`: {to_line}", ms(first["bubble"]), "ms", floor=ms(plain), targets=of_bubble),
+            figure("floor: plain `python`, no isolation → first line", ms(plain), "ms"),
+            figure("the same beside the process sandbox", ms(first["bubble"]), "ms", floor=ms(first[process])),
+            figure(f"floor: process sandbox, no isolation: {to_line}", ms(first[process]), "ms"),
+            figure("`bubble` with `FASTFLOW_NETWORK=none`: the same", ms(first[none]), "ms", floor=ms(plain)),
+            figure(f"`bubble`: {to_end}", ms(final["bubble"]), "ms", floor=ms(docker_end)),
+            figure("`bubble` with `FASTFLOW_NETWORK=none`: the same", ms(final[none]), "ms", floor=ms(docker_end)),
         ),
     )
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-Unit = Literal["ms", "s", "/s", "%", "MiB", "×"]
+Unit = Literal["ms", "s", "/s", "%", "MiB", "×", ""]
+"""The last one is that of counts."""
 
 HEADER = "| | median | p95 | p99 | least – most | beside its floor | wanted |\n|---|---|---|---|---|---|---|"
 
@@ -125,4 +126,4 @@ def quantile(samples: Sequence[float], share: float) -> float:
 def shown(value: float, unit: Unit) -> str:
     """Format a value with about three digits."""
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}{'' if unit in ('%', '/s') else ' '}{unit}"
+    return f"{value:,.{digits}f}{'' if unit in ('%', '/s', '') else ' '}{unit}"

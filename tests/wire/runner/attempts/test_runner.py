@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import fastflow_runner.settings
 from fastflow.local import bus_client
 from fastflow_api import Client, NotFound
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.clock import now
@@ -124,14 +125,14 @@ async def test_a_runner_recognizes_a_renewal_that_was_stored_without_a_response(
     lease = Lease(lease_s=0.6)
     one, other = (PresenceWriter(bus, a_presence("one"), lease, look=lambda shown: shown) for _ in range(2))
     await one.announce()
-    put = bus.put
+    commit = bus.commit
 
-    async def deaf(bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
+    async def deaf(bucket: str, puts: Sequence[Put]) -> list[int]:
         monkeypatch.undo()
-        await put(bucket, key, value, expect=expect)
+        await commit(bucket, puts)
         raise Unavailable("the bus did not answer")
 
-    monkeypatch.setattr(bus, "put", deaf)
+    monkeypatch.setattr(bus, "commit", deaf)
     with pytest.raises(Unavailable):
         await one.renew()
     await one.renew()

@@ -70,8 +70,8 @@ class RunStore:
             key_of=subjects.input_key,
             name_in=subjects.parse_input_key,
         )
-        self._new_runs = GroupCommit(bus, RUNS)
-        self._new_inputs = GroupCommit(bus, INPUTS, reads=False)
+        self._records_together = GroupCommit(bus, RUNS)
+        self._inputs_together = GroupCommit(bus, INPUTS, reads=False)
 
     async def load(self, ref: RunRef) -> Stored:
         """The run as it is stored now.
@@ -150,7 +150,9 @@ class RunStore:
                         return None
                     is_given = True
                 revision = (
-                    (await self._bus.commit(RUNS, [record, *beside]))[0] if beside else await self._new_runs.put(record)
+                    (await self._bus.commit(RUNS, [record, *beside]))[0]
+                    if beside
+                    else await self._records_together.put(record)
                 )
             except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
@@ -178,16 +180,17 @@ class RunStore:
                 known = None  # only the record itself can show that nothing changes
                 continue
             run = fold(stored.run, events)
-            puts = [self.records.write(ref, run, expect=stored.revision)]
+            put = self.records.write(ref, run, expect=stored.revision)
             try:
-                if limit is not None:
-                    puts.append(await limit.put_for(self._bus, ref))
-                revisions = await self._bus.commit(RUNS, puts)
+                if limit is None:
+                    revision = await self._records_together.put(put)
+                else:
+                    revision, _ = await self._bus.commit(RUNS, [put, await limit.put_for(self._bus, ref)])
             except RevisionConflict:
                 known = None
                 await self._step_aside()
                 continue
-            return Changed(Stored(run, revisions[0]), events)
+            return Changed(Stored(run, revision), events)
         raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times before it could be written; try again.")
 
     async def renew(self, ref: RunRef) -> None:
@@ -248,7 +251,7 @@ class RunStore:
         put = self.inputs.write(run.ref, given, expect=0)
         for _ in range(CONFLICTS_MAX):
             try:
-                await self._new_inputs.put(put)
+                await self._inputs_together.put(put)
             except RevisionConflict:
                 await self._step_aside()
                 found = await self._bus.get(INPUTS, put.key)

@@ -278,7 +278,7 @@ async def test_a_daemon_that_runs_no_container_is_not_used(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:
-            assert backend.kind == "process"
+            assert backend.kind in {"bubble", "process"}
             assert re.search(found, backend.why)
 
 
@@ -292,5 +292,5 @@ async def test_a_daemon_that_stalls_is_not_used(tmp_path: Path, monkeypatch: pyt
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:
-            assert backend.kind == "process"
+            assert backend.kind in {"bubble", "process"}
             assert "did not answer" in backend.why

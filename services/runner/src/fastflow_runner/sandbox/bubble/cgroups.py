@@ -34,6 +34,7 @@ _REMEDY: Final = "Run it as a service with Delegate=yes (deploy/systemd), or as 
 _REMEDY_OF_ROOT: Final = (
     "Run it as a service with Delegate=yes (deploy/systemd); a container needs its control groups mounted read-write."
 )
+_TRIAL_PREFIX: Final = f"{PREFIX}limits-"
 _TRIAL: Final = (64 * 1024 * 1024, 1.0, 16)
 _TRIAL_END_S: Final = 5.0
 _USER_PROCESSES_SINCE: Final = (5, 14)
@@ -124,12 +125,14 @@ def _tried(places: Mapping[str, GroupPlace], refused: str) -> Cgroups:
 
 def _refusal(places: Mapping[str, GroupPlace]) -> str:
     """Make a group, move a process into it and remove it; return why that does not work, or ""."""
-    cgroup = Cgroup(f"{PREFIX}trial-{os.getpid()}", places)
+    _sweep(places)
+    cgroup = Cgroup(f"{_TRIAL_PREFIX}{os.getpid()}", places)
     try:
         cgroup.make(*_TRIAL)
     except SandboxError as error:
         return _cause(error)
-    with subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]) as process:
+    waits = (sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()")  # until this process has ended
+    with subprocess.Popen(waits, stdin=subprocess.PIPE) as process:
         try:
             cgroup.join(process.pid)
         except SandboxError as error:
@@ -141,6 +144,15 @@ def _refusal(places: Mapping[str, GroupPlace]) -> str:
             while not cgroup.try_remove() and time.monotonic() < until:
                 time.sleep(0.002)
     return ""
+
+
+def _sweep(places: Mapping[str, GroupPlace]) -> None:
+    """Remove what runners that were killed in the middle of a trial left. Their process ids are in the names."""
+    for folder in {place.folder for place in places.values()}:
+        for left in folder.glob(f"{_TRIAL_PREFIX}*"):
+            if not Path("/proc", left.name.removeprefix(_TRIAL_PREFIX)).exists():
+                with suppress(OSError):
+                    left.rmdir()
 
 
 def _has_uncounted_swap(places: Mapping[str, GroupPlace]) -> bool:

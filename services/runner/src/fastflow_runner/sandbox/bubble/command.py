@@ -67,7 +67,7 @@ def bubble_command(
     if shares_network:
         words.append("--share-net")
     words += ["--hostname", HOST_NAME, "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"]
-    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     for path, size_bytes, mode in (
         ("/dev/shm", max(spec.memory_bytes or 0, spec.tmp_bytes), "1777"),  # noqa: S108 - the sandbox's own
         ("/tmp", spec.tmp_bytes, "1777"),  # noqa: S108

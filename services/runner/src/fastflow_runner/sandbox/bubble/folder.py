@@ -55,15 +55,19 @@ class SandboxFolder:
         return self.path.name
 
     def make(self, record: BubbleRecord) -> None:
-        """Make the folder and all in it. Raises ``AlreadyExists``, ``OSError``."""
+        """Make the folder and all in it, or nothing. Raises ``AlreadyExists``, ``OSError``."""
         try:
             self.path.mkdir(mode=0o700)
         except FileExistsError:
             raise AlreadyExists(f"there is a sandbox {self.name} already.") from None
-        for name in ("in", "out"):
-            os.mkfifo(self.path / name, 0o600)
-        with open(self.path / "record", "xb", opener=_private) as file:
-            file.write(msgspec.json.encode(record))
+        try:
+            for name in ("in", "out"):
+                os.mkfifo(self.path / name, 0o600)
+            with open(self.path / "record", "xb", opener=_private) as file:
+                file.write(msgspec.json.encode(record))
+        except OSError:
+            self.remove()  # the disk is full: the name is free for the next try
+            raise
 
     def record(self) -> BubbleRecord:
         """Return what was stored before the start. Raises ``Missing`` if it is not there, or not whole."""

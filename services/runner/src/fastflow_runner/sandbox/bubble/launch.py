@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
@@ -46,8 +47,11 @@ class Launcher(msgspec.Struct, frozen=True):
     """The program that filters system calls; None: there is none."""
 
 
-Prepare = Callable[[int], Awaitable[None]]
-"""Called with the process id of a sandbox that waits before its first instruction."""
+Prepare = Callable[[int], Awaitable[asyncio.Task[None] | None]]
+"""Called with the process id of a sandbox that waits before its first instruction.
+
+The task that it returns goes on while the supervisor starts, which runs nothing before the sandbox is handed out.
+"""
 
 
 async def launch(
@@ -87,18 +91,24 @@ async def launch(
             process = launcher.stage.call(
                 spawn, [*launcher.bubblewrap.files, *(mount.source for mount in mounts)], spec.user
             )
+        going_on: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(START_S):
                 if (pid := _pid(await _read(info))) is not None:
-                    await prepare(pid)
+                    going_on = await prepare(pid)
                     with suppress(BrokenPipeError):  # it has ended
                         os.write(block, b"x")
                     await _read(began)  # only the sandbox has the other end, which the supervisor closes first of all
+                    if going_on is not None:
+                        await going_on
             if (first := folder.process()) is None:
                 raise SandboxError(_why(folder))
             os.close(first)
         except BaseException as error:
             said = folder.said()
+            if going_on is not None:
+                going_on.cancel()
+                await asyncio.wait((going_on,))
             await asyncio.shield(end(folder, process))
             if said and isinstance(error, SandboxError):  # what came of it matters less
                 raise SandboxError(_why(folder)) from error
@@ -123,8 +133,8 @@ async def end(folder: SandboxFolder, process: subprocess.Popen[bytes] | None = N
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(first, signal.SIGKILL)  # the kernel then kills all others in it
             os.close(first)
-        elif folder.pid() is None and monotonic() > began + NAMED_S:  # its bubblewrap was killed before it told
-            for pid in folder.holders():
+        elif folder.pid() is None and monotonic() > began + NAMED_S:  # bubblewrap did not tell, or the folder is gone
+            for pid in (*folder.holders(), *(() if process is None else descendants(process.pid))):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if monotonic() > began + END_S:

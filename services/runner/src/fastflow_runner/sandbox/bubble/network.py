@@ -146,20 +146,28 @@ class BubbleNetworks:
         Raises:
             SandboxError: it could not be connected.
         """
+        if (joining := await self.begin_join(pid, plan)) is not None:
+            await joining
+
+    async def begin_join(self, pid: int, plan: NetworkPlan) -> asyncio.Task[None] | None:
+        """Begin to connect it. When this returns the process may go on; it is connected when the task is done.
+
+        Raises:
+            SandboxError: it could not be connected; the task raises it too.
+        """
         if not plan.rules:
-            return
+            return None
         ours, theirs = socket.socketpair()
-        with ours:
-            ours.setblocking(False)
-            try:
-                # Shielded, because the thread goes on in any case, and closes what it was given.
-                await asyncio.shield(asyncio.to_thread(self._order, pid, plan, theirs))
-                async with asyncio.timeout(JOIN_S):
-                    answer = await asyncio.get_running_loop().sock_recv(ours, _ANSWER_BYTES_MAX)
-            except (OSError, TimeoutError) as error:
-                raise SandboxError(f"the sandbox gets no network: {error or 'it took too long'}.") from error
-        if answer != b"ok":
-            raise SandboxError(f"the sandbox gets no network: {answer.decode() or 'its keeper was killed'}.")
+        ours.setblocking(False)
+        try:
+            # Shielded, because the thread goes on in any case, and closes what it was given.
+            await asyncio.shield(asyncio.to_thread(self._order, pid, plan, theirs))
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise SandboxError(f"the sandbox gets no network: {error}.") from error
+            raise
+        return asyncio.create_task(_answered(ours), name=f"network of {pid}")
 
     async def close(self) -> None:
         """End the keeper. Networks remain as long as their sandboxes."""
@@ -200,6 +208,18 @@ class BubbleNetworks:
                     self._keeper.end()
                     self._keeper = _Keeper()
                     self._keeper.send(order, descriptors)
+
+
+async def _answered(answers: socket.socket) -> None:
+    """Wait for the keeper's answer. Raises ``SandboxError`` if it is another than that all went well."""
+    with answers:
+        try:
+            async with asyncio.timeout(JOIN_S):
+                answer = await asyncio.get_running_loop().sock_recv(answers, _ANSWER_BYTES_MAX)
+        except (OSError, TimeoutError) as error:
+            raise SandboxError(f"the sandbox gets no network: {error or 'it took too long'}.") from error
+    if answer != b"ok":
+        raise SandboxError(f"the sandbox gets no network: {answer.decode() or 'its keeper was killed'}.")
 
 
 def _resolv_conf() -> list[str]:

@@ -77,9 +77,9 @@ class BubbleSandboxes:
             limits = (spec.memory_bytes, spec.cpu_cores, spec.processes_max)
             cgroup = await asyncio.to_thread(self._cgroups.make, spec.name, *limits)
 
-            async def prepare(pid: int) -> None:
+            async def prepare(pid: int) -> asyncio.Task[None] | None:
                 await asyncio.to_thread(cgroup.join, pid)
-                await self._networks.join(pid, plan)
+                return await self._networks.begin_join(pid, plan)
 
             seen = replace(spec, mounts=(*spec.mounts, *cgroup.mounts))
             self._processes[spec.name] = await launch(self._launcher, folder, seen, plan, prepare)
