@@ -78,6 +78,10 @@ class BubbleChannel:
         return self._token
 
     @property
+    def removable_as(self) -> str:
+        return self.folder.name
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more can be sent."""
         return self._closed or self._end.has_come
