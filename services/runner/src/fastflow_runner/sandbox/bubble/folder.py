@@ -123,7 +123,7 @@ class SandboxFolder:
             descriptor = os.pidfd_open(pid)
         except OSError:
             return None
-        if self.is_alive() and _is_first(pid) and not _has_ended(descriptor):
+        if self.is_alive() and _is_first(pid) and not has_ended(descriptor):
             return descriptor
         os.close(descriptor)
         return None
@@ -207,7 +207,7 @@ def folders(root: Path) -> list[SandboxFolder]:
         return []
 
 
-def _has_ended(process: int) -> bool:
+def has_ended(process: int) -> bool:
     """Whether a process has ended, though nobody may have asked for its exit code yet."""
     poll = select.poll()
     poll.register(process, select.POLLIN)
