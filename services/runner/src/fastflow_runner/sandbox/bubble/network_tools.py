@@ -74,9 +74,7 @@ def find_tools(which: Callable[..., str | None] = shutil.which, *, tun: str = _T
 
 def _why_not(helper: Helper | None, *, has_nft: bool, tun: str) -> str:
     if helper is None:
-        return (
-            "Neither slirp4netns nor pasta is here, which give sandboxes their network; install slirp4netns or passt."
-        )
+        return "Neither slirp4netns nor pasta is here, which connect sandboxes; install slirp4netns or passt."
     if not has_nft:
         return "nft is not here, which closes the networks of sandboxes; install nftables."
     if not os.path.exists(tun):
