@@ -239,8 +239,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_MEMORY_SHARE_MAX",
-            "The most memory of one Docker sandbox, as a share of its machine's, for pipelines with no limit or a "
-            "higher one. 0 = no limit.",
+            "The most memory of one sandbox (Docker or bubble), as a share of its machine's, for pipelines with no "
+            "limit or a higher one. 0 = no limit.",
             least=0,
         ),
     ] = 0.75

@@ -14,7 +14,7 @@ from tests.process.runner.sandbox.test_bubble import bubble_sandboxes
 from tests.sandbox_contract import Place
 from tests.surroundings_contract import SurroundingsContract
 
-pytestmark = pytest.mark.bubble
+pytestmark = [pytest.mark.bubble, pytest.mark.slow]
 
 
 @pytest.fixture

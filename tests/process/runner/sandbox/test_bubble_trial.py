@@ -13,7 +13,7 @@ import pytest
 from tests.support import bubble_trial
 
 ROOT = Path(__file__).parents[4]
-pytestmark = pytest.mark.bubble
+pytestmark = [pytest.mark.bubble, pytest.mark.slow]
 
 
 def said(data_dir: Path, *around: str, network: str = "none", **environ: str) -> str:

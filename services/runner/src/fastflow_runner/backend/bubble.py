@@ -88,6 +88,8 @@ async def bubble_backend(
         blank=blank_spec(settings, place),
         cell_runner=place.cell_runner,
         installation=installation,
+        cores=os.cpu_count(),
+        memory_bytes_max=int(_memory_bytes() * settings.memory_share_max) or None,
         network=settings.network,
         network_max=settings.network_max,
     )
@@ -116,6 +118,11 @@ async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) ->
 def refused(no: NoBubble) -> NoSandbox:
     """Return the error for an operator who asks for this backend where it cannot be."""
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
+
+
+def _memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _outlive() -> bool:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.folder.bundle import File, pack
+from fastflow_contracts.pipelines.folder.bundle import BundleRefused, File, pack
 from fastflow_runner.guest.supervisor.intake import SetupFailed, safe_name, unpack
 
 
@@ -93,3 +93,50 @@ def test_a_name_is_one_visible_part(name: str) -> None:
     """The folder and the files of a job are always beside each other."""
     with pytest.raises(SetupFailed):
         safe_name(name)
+
+
+PATHS = st.lists(st.text("ab.ä-_ ", min_size=1, max_size=120), min_size=1, max_size=3).map("/".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(PATHS, st.tuples(st.binary(max_size=1100), st.booleans()), max_size=5))
+def test_any_folder_arrives_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, tuple[bytes, bool]]
+) -> None:
+    """Names that are short and names that need a record of their own, files that fill blocks and files that do not."""
+    target, wanted = tmp_path_factory.mktemp("unpacked"), {path: File(*file) for path, file in files.items()}
+    try:
+        bundle = pack(wanted)
+    except BundleRefused:
+        return
+    spool = io.BytesIO(b"a file before it" + bundle.data)
+    spool.seek(len(b"a file before it"))
+    unpack(spool, str(target))
+    found = {
+        str(path.relative_to(target)): File(path.read_bytes(), bool(path.stat().st_mode & 0o100))
+        for path in target.rglob("*")
+        if path.is_file()
+    }
+    assert found == wanted
+
+
+@pytest.mark.parametrize("cut", [512, 600, 1023])
+def test_a_tar_that_was_cut_is_refused(tmp_path: Path, cut: int) -> None:
+    """In the content of a file."""
+    whole = tar_of(member("main.py"), tarfile.TarInfo("more.py")).getvalue()
+    info = tarfile.TarInfo("long.py")
+    info.size = 600
+    data = whole[:1024] + tar_of(info).getvalue()
+    with pytest.raises(SetupFailed):
+        unpack(io.BytesIO(data[: 1024 + cut]), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("at", "byte"), [(0, b"\xff"), (124, b"9"), (148, b"7"), (156, b"x"), (156, b"S"), (345, b"p")]
+)
+def test_a_header_that_was_changed_is_refused(tmp_path: Path, at: int, byte: bytes) -> None:
+    """Its checksum no longer fits."""
+    data = bytearray(tar_of(member("main.py")).getvalue())
+    data[at : at + 1] = byte
+    with pytest.raises(SetupFailed):
+        unpack(io.BytesIO(bytes(data)), str(tmp_path))

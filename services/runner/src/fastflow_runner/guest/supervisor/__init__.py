@@ -1,7 +1,7 @@
 """Process 1 of every sandbox: receives one job, runs it as a child process and reports, all in frames.
 
 Standard library only, Python 3.9 or newer, so that a bare image can run it. It is started as a folder,
-``python -I -S .../supervisor``. It knows nothing of the bus, Docker or the rest of a run. Seven parts and the object
+``python -I -S .../supervisor``. It knows nothing of the bus, Docker or the rest of a run. Eight parts and the object
 that joins them:
 
 ==============  ==================================================================================================
@@ -12,6 +12,7 @@ that joins them:
 ``pipes``       moves the script's output into frames
 ``meters``      what the job uses
 ``wakeups``     what ends the wait: a descriptor that is ready, a child that has ended, a deadline
+``lean``        parts of the standard library, without what their packages import
 ``supervisor``  one job from waiting to exited, single-threaded around one ``poll``
 ==============  ==================================================================================================
 

@@ -6,15 +6,13 @@ Standard library only.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
-import signal
 import sys
-from contextlib import suppress
 
 from .frames import EVENTS, STDERR, STDOUT
 from .intake import SetupFailed
+from .lean import dumps, loads, signal, suppress
 from .meters import descendants, largest_of
 
 TYPE_CHECKING = False
@@ -205,14 +203,14 @@ def spawn(
             code = 127 if isinstance(error, FileNotFoundError) else 126
             is_too_large = isinstance(error, OSError) and error.errno == errno.E2BIG
             reason = _what_is_too_large(argv, env) if is_too_large else str(error)
-            os.write(failure_write, json.dumps([code, reason[:1000]]).encode())
+            os.write(failure_write, dumps([code, reason[:1000]]).encode())
         finally:
             os._exit(126)
     os.close(failure_write)
     with open(failure_read, "rb") as failures:
         failure = failures.read()
     if failure:
-        code, reason = json.loads(failure)
+        code, reason = loads(failure)
         raise SetupFailed(f"{argv[0]} cannot be started: {reason}", code)
     return pid
 

@@ -5,9 +5,9 @@ Standard library only.
 
 from __future__ import annotations
 
-import json
 import struct
-from collections import deque
+
+from .lean import deque, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def message(kind: int, **fields: Any) -> bytes:
 
     Half a surrogate pair has no UTF-8 form and is escaped, as Python's JSON does.
     """
-    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    return frame(kind, text.encode(errors="backslashreplace"))
+    return frame(kind, dumps(fields).encode(errors="backslashreplace"))
 
 
 class Decoder:

@@ -6,14 +6,19 @@ Standard library only.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
-import tarfile
+
+from .lean import sha256, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
+
+
+BLOCK_BYTES = 512
+"""Of a tar."""
 
 
 class SetupFailed(Exception):
@@ -43,10 +48,8 @@ def hold(path: str, byte: int, python: str) -> bool:
 
 def release(path: str) -> None:
     """Let the environments be collected that ``hold`` keeps by locks on *path*: any close drops all of them."""
-    try:  # noqa: SIM105 - contextlib would be one more import at the start of every sandbox
+    with suppress(OSError):
         os.close(os.open(path, os.O_RDONLY))
-    except OSError:
-        pass
 
 
 class JobIntake:
@@ -58,7 +61,7 @@ class JobIntake:
         self._files_bytes = sum(entry["size_bytes"] for entry in job["files"])
         self._missing_bytes: int = self._files_bytes + (job["bundle"]["size_bytes"] if job["bundle"] else 0)
         self._received_bytes = 0
-        self._sha256 = hashlib.sha256()
+        self._sha256 = sha256()
         path = os.path.join(work, ".intake")
         self._spool = open(path, "w+b")  # noqa: SIM115 - closed by prepare()
         os.unlink(path)
@@ -147,22 +150,78 @@ def unpack(tar: Any, directory: str) -> None:
     Only the members' content is used. Nothing in the directory is a link, because only this function has written there.
     It never writes more than the tar's length, because sparse members are refused.
     """
+    start = tar.tell()
+    members = _plain_members(tar)
+    tar.seek(start)
+    for member in _all_members(tar) if members is None else members:
+        parts = member.name.split("/")
+        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise SetupFailed(f"the bundle holds {member.name!r}, which is not a safe path.")
+        path = os.path.join(directory, *parts)
+        if member.is_folder:
+            os.makedirs(path, exist_ok=True)
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        tar.seek(member.offset)
+        _write(path, tar.read(member.size_bytes), 0o755 if member.is_executable else 0o644)
+
+
+class _Member:
+    """A file or folder in a tar."""
+
+    def __init__(self, name: str, offset: int, size_bytes: int, *, is_folder: bool, is_executable: bool) -> None:
+        self.name = name
+        self.offset = offset
+        self.size_bytes = size_bytes
+        self.is_folder = is_folder
+        self.is_executable = is_executable
+
+
+def _plain_members(tar: Any) -> list[_Member] | None:
+    """Return the members of a tar of files and folders with short names; None for any other: see ``_all_members``.
+
+    Most are such, and ``tarfile`` takes longer to import than all else here together.
+    """
+    members: list[_Member] = []
+    at = tar.tell()
+    tar_bytes = tar.seek(0, os.SEEK_END)
+    while True:
+        tar.seek(at)
+        head = tar.read(BLOCK_BYTES)
+        if head == bytes(BLOCK_BYTES):
+            return members
+        if len(head) < BLOCK_BYTES or head[257:265] != b"ustar\00000" or head[156] not in b"05" or head[345]:
+            return None
+        try:
+            name = head[:100].rstrip(b"\0").decode("ascii")
+            mode, size_bytes, checksum = int(head[100:107], 8), int(head[124:135], 8), int(head[148:154], 8)
+        except ValueError:
+            return None
+        offset = at + BLOCK_BYTES
+        at = offset + -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+        is_folder = head[156:157] == b"5"
+        if checksum != sum(head) - sum(head[148:156]) + 8 * ord(" ") or at > tar_bytes or (is_folder and size_bytes):
+            return None
+        name = name.rstrip("/") if is_folder else name
+        members.append(_Member(name, offset, size_bytes, is_folder=is_folder, is_executable=bool(mode & 0o100)))
+
+
+def _all_members(tar: Any) -> Iterator[_Member]:
+    """Yield the members of any tar. Raises ``SetupFailed`` for what is neither a file nor a folder."""
+    import tarfile
+
     try:
         with tarfile.open(fileobj=tar, mode="r:", encoding="utf-8") as members:
-            for member in members:
-                parts = member.name.split("/")
-                if member.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or member.issparse():
-                    raise SetupFailed(f"the bundle holds {member.name!r}, which is not a regular file or folder.")
-                if any(part in ("", ".", "..") or "\0" in part for part in parts):
-                    raise SetupFailed(f"the bundle holds {member.name!r}, which is not a safe path.")
-                path = os.path.join(directory, *parts)
-                if member.isdir():
-                    os.makedirs(path, exist_ok=True)
-                    continue
-                content = members.extractfile(member)
-                assert content is not None
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                _write(path, content.read(), 0o755 if member.mode & 0o100 else 0o644)
+            for each in members:
+                if each.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or each.issparse():
+                    raise SetupFailed(f"the bundle holds {each.name!r}, which is not a regular file or folder.")
+                yield _Member(
+                    each.name,
+                    each.offset_data,
+                    each.size,
+                    is_folder=each.isdir(),
+                    is_executable=bool(each.mode & 0o100),
+                )
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
         raise SetupFailed(f"the bundle cannot be read: {error}.") from error
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from contextlib import suppress
 
 from .frames import (
     EVENTS,
@@ -26,6 +24,7 @@ from .frames import (
     mark,
     message,
 )
+from .lean import deque, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
 
 from .frames import EVENT, EVENT_HEADER, EVENTS, OUTPUT, OUTPUT_HEADER, STDERR, STDOUT, frame
+from .lean import suppress
 from .link import complain
 from .wakeups import NEVER, now_s
 

@@ -7,15 +7,14 @@ explains the design. Standard library only.
 from __future__ import annotations
 
 import binascii
-import json
 import os
 import resource
-import signal
 
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
 from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer, release
+from .lean import loads, signal
 from .link import RunnerLink, complain
 from .meters import Usage
 from .mounts import protect
@@ -121,7 +120,7 @@ class Supervisor:
         if kind == frames.DATA:
             self._take(payload)
             return
-        fields = json.loads(payload)
+        fields = loads(payload)
         if kind == frames.ATTACH:
             self._deadlines.heartbeat()
             self._link.attach(bytes.fromhex(fields["nonce"]), fields["acked"], self._phase)

@@ -5,6 +5,7 @@ Everything is read-only. Nobody's home, /run, /var, keys, or the password file a
 
 from __future__ import annotations
 
+import compileall
 import os
 import sys
 from collections.abc import Mapping
@@ -49,6 +50,9 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
         certificates: What sandboxes trust.
     """
     python = own_python()
+    guest_folder = Path(guest.__file__).parent
+    # Sandboxes see it read-only: without this each of them would compile its supervisor again.
+    compileall.compile_dir(guest_folder, quiet=2)
     mounts = [Mount(path, path) for path in _WHOLE if os.path.isdir(path)]
     links = []
     for path in _TOP:
@@ -60,7 +64,7 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
     mounts += [Mount(path, path) for path in _PROCESSORS if os.path.isdir(path)]
     prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     mounts += [Mount(prefix, prefix) for prefix in sorted(prefixes) if not _is_below(prefix, _WHOLE)]
-    mounts.append(Mount(str(Path(guest.__file__).parent), GUEST_PATH))
+    mounts.append(Mount(str(guest_folder), GUEST_PATH))
     env = {"LANG": "C.UTF-8"}
     if certificates is not None:
         mounts.append(Mount(certificates.source, certificates.target))
