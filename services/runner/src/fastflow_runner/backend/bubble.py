@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
-from fastflow_runner.environments.environments import BUILDERS, Environments, Identity
+from fastflow_runner.environments.environments import Environments, Identity
 from fastflow_runner.environments.store import bubble_place
+from fastflow_runner.guest.prepare.layout import PARTS, Store
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
@@ -71,7 +72,7 @@ async def bubble_backend(
     outlives = _outlive()
     more = () if outlives else (_END_WITH_RUNNER,)
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
-    place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
+    place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
     blank = blank_spec(settings, place)
     memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
@@ -147,20 +148,18 @@ def _outlive() -> bool:
     return False
 
 
-def _builder() -> int | None:
-    """Return the user of all builds; None: each build has its own, where this process may take any user's id."""
-    return None if can_be(BUILDERS[0]) and can_be(BUILDERS[-1]) else USER
-
-
 def _make_store(store: Path) -> str:
-    """Make the store if it is missing, for the user of preparers, and return its mark."""
+    """Make what is missing of the store, for the user of preparers, and return its mark."""
     store.mkdir(exist_ok=True, mode=0o755)
     mark = store / "mark"
+    if not all((store / part).exists() for part in PARTS):  # sandboxes get some of them one by one
+        Store(str(store)).lay_out()
     if not mark.exists():
         mark.write_text(secrets.token_hex(16))
-        for path in (store, mark):
-            if can_be(USER):
-                os.chown(path, USER, USER)
+    if can_be(USER):
+        for path in (store, *store.iterdir()):
+            if os.lstat(path).st_uid != USER:
+                os.chown(path, USER, USER, follow_symlinks=False)
     return mark.read_text()
 
 
