@@ -19,7 +19,7 @@ from tests.support import bubble
 ROOT = Path(__file__).parents[4]
 SEED = 20_26
 
-pytestmark = pytest.mark.bubble
+pytestmark = [pytest.mark.bubble, pytest.mark.slow]
 
 FULL = """
 import asyncio, os, sys

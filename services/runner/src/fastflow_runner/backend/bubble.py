@@ -68,7 +68,7 @@ async def bubble_backend(
     launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
     cgroups = await asyncio.to_thread(find_cgroups)
     outlives = _outlive()
-    few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
+    few = few_namespaces(host_facts(), 2 * settings.slots)
     more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
