@@ -29,8 +29,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "RUNNER_POOL_SIZE",
-            "Maximum number of warm Docker sandboxes; recent demand determines how many. Twice as many of ended runs "
-            "may wait for their removal. 0 = none. bubble keeps none warm.",
+            "Maximum number of warm sandboxes (Docker, bubble); recent demand determines how many. Twice as many of "
+            "ended runs may wait for their removal. 0 = none.",
             least=0,
         ),
     ] = 24

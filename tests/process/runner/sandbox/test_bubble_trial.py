@@ -87,8 +87,8 @@ def test_without_programs_for_the_network(tmp_path: Path) -> None:
     """Runs would have none: the operator chooses which."""
     path = programs(tmp_path / "bin", "bwrap")
     answer = said(tmp_path / "data", network="fastflow", PATH=path)
-    assert answer.startswith("neither pasta nor slirp4netns is here")
-    assert "their network: install passt, or set FASTFLOW_NETWORK=none, which" in answer
+    assert answer.startswith("neither slirp4netns nor pasta is here")
+    assert "sandboxes: install slirp4netns or passt, or set FASTFLOW_NETWORK=none, which" in answer
     assert "FASTFLOW_NETWORK=host" in answer
 
 

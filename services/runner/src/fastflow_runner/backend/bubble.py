@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
-from fastflow_runner.environments.environments import BUILDERS, Environments, Identity
+from fastflow_runner.environments.environments import Environments, Identity
 from fastflow_runner.environments.store import bubble_place
+from fastflow_runner.guest.prepare.layout import PARTS, Store
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
@@ -29,8 +30,10 @@ from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
 from fastflow_runner.sandbox.bubble.users import can_be
-from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.demand import WarmLimits
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
+from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.settings import RunnerSettings
 
 PROVE_S: Final = 30.0
@@ -68,16 +71,27 @@ async def bubble_backend(
     launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
     cgroups = await asyncio.to_thread(find_cgroups)
     outlives = _outlive()
-    few = few_namespaces(host_facts(), 2 * settings.slots)
+    few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
     more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
-    place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
+    place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
+    blank = blank_spec(settings, place)
+    memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
+    pool = Pool(
+        sandboxes,
+        blank,
+        installation=installation,
+        keeper={LABEL_KEEPER: runner},
+        size_max=settings.pool_size_max,
+        usual=WarmLimits(memory_bytes_max, None),
+    )
     backend = Backend(
         kind="bubble",
         outlives=outlives,
         daemon=None,
-        sandboxes=sandboxes,
+        sandboxes=pool,
+        pool=pool,
         environments=Environments(
             sandboxes,
             place,
@@ -87,11 +101,11 @@ async def bubble_backend(
             supply=supply(settings, found),
             budget_bytes=settings.environments_bytes_max,
         ),
-        blank=blank_spec(settings, place),
+        blank=blank,
         cell_runner=place.cell_runner,
         installation=installation,
         cores=os.cpu_count(),
-        memory_bytes_max=int(_memory_bytes() * settings.memory_share_max) or None,
+        memory_bytes_max=memory_bytes_max,
         network=settings.network,
         network_max=settings.network_max,
     )
@@ -141,20 +155,18 @@ def _outlive() -> bool:
     return False
 
 
-def _builder() -> int | None:
-    """Return the user of all builds; None: each build has its own, where this process may take any user's id."""
-    return None if can_be(BUILDERS[0]) and can_be(BUILDERS[-1]) else USER
-
-
 def _make_store(store: Path) -> str:
-    """Make the store if it is missing, for the user of preparers, and return its mark."""
+    """Make what is missing of the store, for the user of preparers, and return its mark."""
     store.mkdir(exist_ok=True, mode=0o755)
     mark = store / "mark"
+    if not all((store / part).exists() for part in PARTS):  # sandboxes get some of them one by one
+        Store(str(store)).lay_out()
     if not mark.exists():
         mark.write_text(secrets.token_hex(16))
-        for path in (store, mark):
-            if can_be(USER):
-                os.chown(path, USER, USER)
+    if can_be(USER):
+        for path in (store, *store.iterdir()):
+            if os.lstat(path).st_uid != USER:
+                os.chown(path, USER, USER, follow_symlinks=False)
     return mark.read_text()
 
 
