@@ -9,7 +9,14 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+FOLDERS = ("/tmp", "/work", "/dev/shm")  # noqa: S108 - the sandbox's own
+"""The file systems in memory of a sandbox."""
+
+INODE_BYTES = 1024
+"""What a file takes in the kernel besides its content."""
 
 
 class Usage:
@@ -39,7 +46,11 @@ class Usage:
             memory_bytes: The memory limit to use where no cgroup has one.
         """
         cgroup = CgroupMeter() if has_container else None
-        self._meter = cgroup if cgroup is not None and cgroup.usable else ProcessTree(self, memory_bytes)
+        if cgroup is not None and cgroup.usable:
+            self._meter = cgroup
+        else:
+            folders = [each for each in FOLDERS if os.path.ismount(each)] if has_container else []
+            self._meter = ProcessTree(self, memory_bytes, folders)
         self._oom_kills = self._meter.oom_kills()
         self._cpu_s = self._meter.cpu_s()
 
@@ -128,8 +139,10 @@ class CgroupMeter:
 class ProcessTree:
     """What the descendants of this process use, read from /proc, for a sandbox without its own cgroup."""
 
-    def __init__(self, usage: Usage, memory_limit_bytes: int | None) -> None:
+    def __init__(self, usage: Usage, memory_limit_bytes: int | None, folders: Sequence[str] = ()) -> None:
+        """*folders*: where file systems in memory are mounted that belong to this job."""
         self._usage = usage
+        self._folders = folders
         self.memory_limit_bytes = memory_limit_bytes
 
     def cpu_s(self) -> float:
@@ -143,14 +156,18 @@ class ProcessTree:
     def memory_bytes(self) -> int:
         """Return the resident memory. If the sum exceeds the limit, count shared pages only once."""
         pids = descendants(os.getpid())
-        pages = sum(int((_text(f"/proc/{pid}/statm").split() or "00")[1]) for pid in pids)
-        used = pages * os.sysconf("SC_PAGE_SIZE")
+        resident = [_resident_bytes(pid) for pid in pids]
+        files = self.files_bytes()
+        used = sum(resident) + files
         if self.memory_limit_bytes is None or used <= self.memory_limit_bytes:
             return used
-        return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids) * 1024
+        # A process that is not dumpable hides how much it shares: then all of it counts.
+        shares = (_field(f"/proc/{pid}/smaps_rollup", "Pss:") * 1024 for pid in pids)
+        return sum(share or size for share, size in zip(shares, resident, strict=True)) + files
 
     def files_bytes(self) -> int:
-        return 0
+        """Return the memory of all files in the sandbox's own file systems; those without a name are not among them."""
+        return sum(map(_files_bytes, self._folders))
 
     def oom_kills(self) -> int:
         return 0
@@ -158,7 +175,7 @@ class ProcessTree:
 
 def largest_of(pids: list[int]) -> list[int]:
     """Return the process with the most resident memory, which the kernel would kill too; none of none."""
-    return sorted(pids, key=lambda pid: int((_text(f"/proc/{pid}/statm").split() or "00")[1]))[-1:]
+    return sorted(pids, key=_resident_bytes)[-1:]
 
 
 def descendants(root: int) -> list[int]:
@@ -175,6 +192,15 @@ def descendants(root: int) -> list[int]:
         pending += children
         found += children
     return found
+
+
+def _resident_bytes(pid: int) -> int:
+    return int((_text(f"/proc/{pid}/statm").split() or "00")[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _files_bytes(folder: str) -> int:
+    spot = os.statvfs(folder)
+    return (spot.f_blocks - spot.f_bfree) * spot.f_frsize + (spot.f_files - spot.f_ffree) * INODE_BYTES
 
 
 def _text(path: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -43,7 +42,6 @@ class Cgroup:
         self.name = name
         self._versions = {controller: place.version for controller, place in places.items()}
         self._folders = {controller: place.folder / name for controller, place in places.items()}
-        self._processes_max: int | None = None
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
@@ -54,9 +52,13 @@ class Cgroup:
             return (Mount(str(self._folders["memory"]), _MOUNTED_AT),)
         return tuple(Mount(str(self._folders[each]), f"{_MOUNTED_AT}/{each}") for each in NEEDS["memory"])
 
+    @property
+    def counts_processes(self) -> bool:
+        """Whether the number of processes is limited here; else the supervisor limits its own."""
+        return "pids" in self._folders
+
     def make(self, memory_bytes: int | None, cpu_cores: float | None, processes_max: int) -> None:
         """Make the group with its limits. Raises ``SandboxError``; then nothing is left of it."""
-        self._processes_max = processes_max
         try:
             for folder in self._all():
                 with suppress(FileNotFoundError):
@@ -76,8 +78,6 @@ class Cgroup:
         try:
             for folder in self._all():
                 write(folder / "cgroup.procs", pid)
-            if "pids" not in self._folders and self._processes_max is not None:
-                _limit_of_user(pid, self._processes_max)
         except OSError as error:
             raise SandboxError(f"it cannot join its control group: {said(error)}; {_AGAIN}") from error
 
@@ -139,17 +139,13 @@ class Cgroup:
         return list(dict.fromkeys(self._folders.values()))
 
 
-def _limit_of_user(pid: int, processes_max: int) -> None:
-    """Bound the processes by the kernel's count for a user: in a name space of users, those of the sandbox alone."""
-    resource.prlimit(pid, resource.RLIMIT_NPROC, (processes_max, processes_max))
-
-
 def _kill(pid: int, name: str) -> None:
     """Kill a process if it is still in the group *name*: its number may be that of another by now."""
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            if f"/{name}" in Path(f"/proc/{pid}/cgroup").read_text():
+            groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+            if any(group.rpartition("/")[2] == name for group in groups):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         finally:
             os.close(descriptor)

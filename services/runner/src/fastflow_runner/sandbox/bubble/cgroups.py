@@ -26,7 +26,10 @@ from fastflow_runner.sandbox.naming import PREFIX
 CONTROLLERS: Final = frozenset({"memory", "cpu", "pids"})
 
 _WITHOUT: Final = {
-    "memory": "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment",
+    "memory": (
+        "The memory limit is watched five times a second: a script that grows faster exceeds it for a moment, and a "
+        "hostile one for good, because files in memory that have no name are not counted"
+    ),
     "cpu": "The processor limit is not enforced",
     "pids": "The number of processes is not limited",
 }

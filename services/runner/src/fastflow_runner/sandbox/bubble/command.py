@@ -49,6 +49,7 @@ def bubble_command(
     open_: Descriptors,
     *,
     shares_network: bool = False,
+    limits_processes: bool = False,
 ) -> list[str]:
     """Return the command of one sandbox.
 
@@ -61,6 +62,7 @@ def bubble_command(
         files: Descriptors by the path of the file that gets their content.
         open_: The descriptors for bubblewrap itself.
         shares_network: Whether its network is this machine's.
+        limits_processes: Whether the supervisor limits the number of its processes, because no control group does.
     """
     user = str(spec.user)
     words = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", user, "--gid", user]
@@ -86,4 +88,5 @@ def bubble_command(
     words += ["--info-fd", str(open_.info), "--json-status-fd", str(open_.status), "--block-fd", str(open_.block)]
     if open_.seccomp is not None:
         words += ["--seccomp", str(open_.seccomp)]
-    return [*words, "--", python, "-I", "-S", f"{GUEST_PATH}/supervisor/__main__.py", "--bare"]
+    words += ["--", python, "-I", "-S", f"{GUEST_PATH}/supervisor/__main__.py", "--bare"]
+    return [*words, f"--processes-max={spec.processes_max}"] if limits_processes else words

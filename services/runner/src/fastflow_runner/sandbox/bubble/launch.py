@@ -56,12 +56,19 @@ The task that it returns goes on while the supervisor starts, which runs nothing
 
 
 async def launch(
-    launcher: Launcher, folder: SandboxFolder, spec: SandboxSpec, plan: NetworkPlan, prepare: Prepare
+    launcher: Launcher,
+    folder: SandboxFolder,
+    spec: SandboxSpec,
+    plan: NetworkPlan,
+    prepare: Prepare,
+    *,
+    limits_processes: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start the sandbox of *folder*, and return its bubblewrap.
 
     Args:
         plan: Its network, which *prepare* gives it.
+        limits_processes: Whether its supervisor limits the number of its processes.
 
     Raises:
         SandboxError: It did not start; no process of it is left.
@@ -86,6 +93,7 @@ async def launch(
                 files,
                 Descriptors(info=its_info, status=status, block=its_block, seccomp=seccomp[0] if seccomp else None),
                 shares_network=plan.is_shared,
+                limits_processes=limits_processes,
             )
             passed = [its_info, its_block, its_began, status, *files.values(), *seccomp]
             spawn = partial(_spawn, argv, spec.user, standard, passed)

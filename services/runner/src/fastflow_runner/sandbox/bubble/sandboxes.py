@@ -85,7 +85,9 @@ class BubbleSandboxes:
                 return await self._networks.begin_join(pid, plan)
 
             seen = replace(spec, mounts=(*spec.mounts, *cgroup.mounts))
-            self._processes[spec.name] = await launch(self._launcher, folder, seen, plan, prepare)
+            self._processes[spec.name] = await launch(
+                self._launcher, folder, seen, plan, prepare, limits_processes=not cgroup.counts_processes
+            )
             return self._channel(folder, token, cgroup)
         except BaseException:
             await asyncio.shield(self._remove(folder))
