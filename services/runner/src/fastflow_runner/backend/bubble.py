@@ -25,11 +25,10 @@ from fastflow_runner.sandbox.bubble.network import BubbleNetworks
 from fastflow_runner.sandbox.bubble.network_tools import Lack
 from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
-from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
-from fastflow_runner.sandbox.bubble.users import can_be
 from fastflow_runner.sandbox.demand import WarmLimits
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
