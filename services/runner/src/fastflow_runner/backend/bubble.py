@@ -22,13 +22,13 @@ from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 from fastflow_runner.sandbox.bubble.launch import Launcher
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks
-from fastflow_runner.sandbox.bubble.probe import host_facts, no_bubble
+from fastflow_runner.sandbox.bubble.network_tools import Lack
+from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
-from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
-from fastflow_runner.sandbox.bubble.users import can_be
 from fastflow_runner.sandbox.demand import WarmLimits
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
@@ -42,7 +42,7 @@ _END_WITH_RUNNER: Final = (
     "Runs end with this runner, because it is in a container, and no later one can take them over."
 )
 _OTHER_NETWORKS: Final = (
-    "or set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
+    "set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
     "machine's, the bus included"
 )
 
@@ -65,12 +65,13 @@ async def bubble_backend(
         ) from error
     opened = (*openings(settings.network_open), *package_hosts(environ))
     networks = BubbleNetworks(opened=opened, network=settings.network)
-    if networks.why_not:
-        raise NoBubble(networks.why_not.rstrip("."), _OTHER_NETWORKS)
+    if lack := networks.lack:
+        raise no_network(lack)
     launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
     cgroups = await asyncio.to_thread(find_cgroups)
     outlives = _outlive()
-    more = () if outlives else (_END_WITH_RUNNER,)
+    few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
+    more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
@@ -132,6 +133,11 @@ async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) ->
 def refused(no: NoBubble) -> NoSandbox:
     """Return the error for an operator who asks for this backend where it cannot be."""
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
+
+
+def no_network(lack: Lack) -> NoBubble:
+    """Return the error for a machine that cannot give runs the network that the settings ask for."""
+    return NoBubble(lack.found, f"{lack.hint}, or {_OTHER_NETWORKS}")
 
 
 def _memory_bytes() -> int:

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.bubble.cgroup import Cgroup
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups
+from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup
 from fastflow_runner.sandbox.bubble.channel import BubbleChannel
 from fastflow_runner.sandbox.bubble.folder import BubbleRecord, SandboxFolder, folders
 from fastflow_runner.sandbox.bubble.launch import Launcher, end, launch
