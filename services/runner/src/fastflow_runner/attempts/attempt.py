@@ -146,7 +146,7 @@ class RunningAttempt:
             return await give_up(RunErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
             first, *_ = [*str(error).splitlines(), ""]  # of uv's own words, the log has the others above this line
-            said = f"the environment could not be prepared: {first.strip()}"
+            said = f"the environment could not be prepared: {first.strip().removeprefix('error: ')}"
             return await give_up(RunErrorType.ENVIRONMENT_ERROR, str(error), said=said)
         except StoppedEarly:
             abandoned = self._holding.intent.abandoned
