@@ -40,7 +40,7 @@ async def measure(runs: int = RUNS) -> Table:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # a process that loses its parent is still below this one
     counts, ids = list[dict[str, float]](), set[str]()
     with tempfile.TemporaryDirectory() as folder:
-        async with installations("bubble", RUNNER_SLOTS=str(SLOTS), TMPDIR=folder) as found:
+        async with installations("bubble", RUNNER_SLOTS=str(SLOTS), RUNNER_POOL_SIZE="1", TMPDIR=folder) as found:
             made = found["bubble"]
             for upto in (FIRST, FIRST + runs // 2, FIRST + runs):
                 await _run(made, upto, ids)
