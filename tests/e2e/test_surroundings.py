@@ -126,6 +126,13 @@ def test_on_a_full_disk_it_starts_nothing(folder: Path, size: str) -> None:
     assert_sentence(up(folder, around=around), "--data-dir")
 
 
+def test_on_a_disk_that_takes_few_more_files_it_starts_nothing(folder: Path) -> None:
+    """A file system may have room for bytes and none for names."""
+    (folder / ".fastflow").mkdir()
+    around = [*namespaces("mount"), *shell(f"mount -t tmpfs -o size=400m,nr_inodes=60 none {folder}/.fastflow")]
+    assert_sentence(up(folder, around=around), ".fastflow has room for", "more files", "--data-dir")
+
+
 def test_it_works_without_any_network(folder: Path) -> None:
     """Not even the loopback interface is up."""
     assert_sentence(up(folder, around=namespaces("net")), "127.0.0.1", "ip link set lo up")

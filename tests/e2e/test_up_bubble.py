@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fastflow_runner.sandbox.naming import attempt_of
 from tests.support.installation import SLEEPS, Installation
 
 pytestmark = pytest.mark.bubble
@@ -43,6 +44,11 @@ def sandboxes(installation: Installation) -> list[str]:
     return os.listdir(installation.data_dir / "bubble" / "sandboxes")
 
 
+def sandboxes_of_runs(installation: Installation) -> list[str]:
+    """Return the names of the sandboxes that exist, without those that wait for a run."""
+    return [name for name in sandboxes(installation) if attempt_of(name) is not None]
+
+
 def test_scripts_with_packages_and_notebooks_run(installation: Installation) -> None:
     """A run finds nothing of the machine, and the preparer is a sandbox, too."""
     private = [str(installation.data_dir), "/etc/shadow", "/run/docker.sock", "/var/lib", "/home", "/root/.ssh"]
@@ -69,7 +75,7 @@ def test_ctrl_c_leaves_no_sandbox(installation: Installation) -> None:
     start(installation)
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
     installation.await_log(run_id, "asleep")
-    assert len(sandboxes(installation)) == 1
+    assert len(sandboxes_of_runs(installation)) == 1
     assert installation.stop() == 0
     assert sandboxes(installation) == []
     installation.await_silence()
@@ -83,7 +89,7 @@ def test_a_run_outlives_the_kill_of_everything_else(installation: Installation) 
     run_id = json.loads(installation.command("run", "counts", "--json").stdout)["id"]
     installation.await_log(run_id, "line 5")
     installation.kill()
-    assert len(sandboxes(installation)) == 1
+    assert len(sandboxes_of_runs(installation)) == 1
     start(installation)
     followed = installation.command("logs", run_id, "--follow")
     assert followed.stdout.splitlines() == [f"line {number}" for number in range(1, 41)]
@@ -111,9 +117,9 @@ def test_auto_goes_on_without_it_and_says_why(installation: Installation) -> Non
     installation.start("--sandbox", "auto", **around)
     printed = "".join(installation.printed)
     assert "plain processes, because" in printed
-    assert "install passt" in printed
+    assert "install slirp4netns or passt" in printed
     assert installation.stop() == 0
     installation.launch("--sandbox", "bubble", **around)
     assert installation.wait() == 1
-    assert "install passt" in "".join(installation.printed)
+    assert "install slirp4netns or passt" in "".join(installation.printed)
     assert "--sandbox process" in "".join(installation.printed)

@@ -36,7 +36,7 @@ def tools_of(name: str) -> NetworkTools:
     """Return the tools of this machine with *name* as the helper."""
     found = shutil.which(name, path=program_path())
     assert found is not None
-    return NetworkTools(Helper(found, tells=name == "slirp4netns"), find_tools().why_not)
+    return NetworkTools(Helper(found, tells=name == "slirp4netns"), find_tools().lack)
 
 
 class Blocked:

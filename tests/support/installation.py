@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprin
 class Installation:
     """A folder with pipelines and a data folder. ``start`` and ``stop`` may be called again and again."""
 
-    def __init__(self, folder: Path, *, pipelines: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, pipelines: Path | None = None, around: Sequence[str] = ()) -> None:
+        """*around*: the command that starts it, such as one that is another user."""
         self.folder = folder
+        self._around = around
         self.pipelines = pipelines or folder / "pipelines"
         self.pipelines.mkdir(parents=True, exist_ok=True)
         self.data_dir = folder / ".fastflow"
@@ -57,7 +60,7 @@ class Installation:
     def launch(self, *options: str, source: bool = True, **environ: str) -> None:
         """Start it without waiting."""
         given = [str(self.pipelines)] if source else []
-        command = [*FASTFLOW, "up", *given, "--port", "0", "--sandbox", "process", *options]
+        command = [*self._around, *FASTFLOW, "up", *given, "--port", "0", "--sandbox", "process", *options]
         self.process = subprocess.Popen(
             command, cwd=self.folder, env=clean(environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -43,8 +43,7 @@ def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]
     yield from troubles(health)
     for runner in runners:
         yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded if part not in health.degraded)
-        if runner.unenforced:
-            yield runner.id, " ".join(runner.unenforced)
+        yield from ((runner.id, sentence) for sentence in runner.unenforced)
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:

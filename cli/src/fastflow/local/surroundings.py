@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import socket
@@ -18,6 +19,8 @@ OPEN_FILES_MIN: Final = 96
 OPEN_FILES_WANTED: Final = 4096
 FILE_BYTES_MIN: Final = 64 * MIB
 """The bus must be able to write a file of this size."""
+FILES_MIN: Final = 1000
+"""The bus makes about 140 files and folders at its first start, and more with each of its blocks."""
 CLOCK_MIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 """A correct clock cannot show an earlier time."""
 
@@ -77,10 +80,16 @@ def check_loopback() -> None:
 
 
 def check_space(data_dir: Path) -> None:
-    """Check the free space: the bus stops when the disk is full."""
+    """Check the free space, also for names of files: the bus stops when the disk is full."""
     free = shutil.disk_usage(data_dir).free
     if free < FREE_BYTES_MIN:
         raise Unfit(
             f"the disk of {data_dir} has {free // 1024} KB left, and {FREE_BYTES_MIN // MIB} MB are needed; free some, "
             "or name another folder with --data-dir."
+        )
+    left = os.statvfs(data_dir)
+    if left.f_files and left.f_favail < FILES_MIN:  # some file systems have no such limit, and say 0
+        raise Unfit(
+            f"the disk of {data_dir} has room for {left.f_favail} more files (inodes), and {FILES_MIN} are needed; "
+            "remove some, or name another folder with --data-dir."
         )

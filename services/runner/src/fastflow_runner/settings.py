@@ -29,8 +29,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "RUNNER_POOL_SIZE",
-            "Maximum number of warm Docker sandboxes; recent demand determines how many. Twice as many of ended runs "
-            "may wait for their removal. 0 = none.",
+            "Maximum number of warm sandboxes (Docker, bubble); recent demand determines how many. Twice as many of "
+            "ended runs may wait for their removal. 0 = none.",
             least=0,
         ),
     ] = 24
@@ -46,7 +46,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = "auto"
     data_dir: Annotated[
-        str, Env("FASTFLOW_DATA_DIR", "Directory of process sandboxes, for environments and working copies.")
+        str,
+        Env(
+            "FASTFLOW_DATA_DIR",
+            "Directory of what is not in Docker: environments, and the sandboxes of bubblewrap or the working copies "
+            "of plain processes. It must be on a local disk.",
+        ),
     ] = ".fastflow"
     store_volume: Annotated[
         str, Env("FASTFLOW_STORE_VOLUME", "Docker volume for environments, shared by all runners of one daemon.")
@@ -64,8 +69,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_NETWORK",
-            "Docker network of runs, created if missing. none = no network. In sandboxes of bubblewrap, host gives "
-            "runs this machine's network, the bus included, and any other name gives each run a network of its own.",
+            "Docker network of runs, created if missing. none = no network. In bubble, host gives runs this machine's "
+            "network, the bus included, and any other name gives each run a network of its own.",
         ),
     ] = "fastflow"
     network_open: Annotated[
@@ -114,7 +119,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         Literal["fastflow", "docker"],
         Env(
             "FASTFLOW_SECCOMP",
-            "Which system calls Docker sandboxes may use: fastflow = what scripts need, docker = the daemon's default.",
+            "Which system calls Docker sandboxes may use: fastflow = what scripts need, docker = the daemon's default. "
+            "Sandboxes of bubblewrap always have the first.",
         ),
     ] = "fastflow"
     worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "Base image of the worker image.")] = (
@@ -161,7 +167,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         Env(
             "DEFAULT_PYTHON_VERSION",
             "Python version of pipelines that set none; it also decides within the range of a `requires-python`. "
-            "Default: the sandbox's (Docker: 3.11, process: the runner's).",
+            "Default: the sandbox's (Docker: 3.11; bubble, process: the runner's).",
             pattern=r"\d+\.\d+(\.\d+)?",
             like="3.12 or 3.12.4",
         ),
@@ -223,7 +229,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_TMP_BYTES",
-            "Size of /tmp in a Docker sandbox, in bytes. What is in it counts as memory.",
+            "Size of /tmp in a sandbox (Docker, bubble), in bytes. What is in it counts as memory.",
             least=1024**2,
         ),
     ] = 256 * 1024**2
@@ -231,7 +237,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_WORK_BYTES",
-            "Size of the working copy's file system in a Docker sandbox, in bytes. What is in it counts as memory too.",
+            "Size of the working copy's file system in a sandbox (Docker, bubble), in bytes. What is in it counts as "
+            "memory too.",
             least=1024**2,
         ),
     ] = 512 * 1024**2
@@ -239,8 +246,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_MEMORY_SHARE_MAX",
-            "The most memory of one sandbox (Docker or bubble), as a share of its machine's, for pipelines with no limit or a "
-            "higher one. 0 = no limit.",
+            "The most memory of one sandbox (Docker or bubble), as a share of its machine's, for pipelines with no "
+            "limit or a higher one. 0 = no limit.",
             least=0,
         ),
     ] = 0.75
@@ -248,10 +255,11 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_FILES_MAX",
-            "Maximum number of files in each file system in memory of a Docker sandbox: /tmp, and the working copy.",
+            "Maximum number of files in each file system in memory of a Docker sandbox: /tmp, and the working copy. "
+            "bubble has no such limit.",
             least=1000,
         ),
     ] = 250_000
     processes_max: Annotated[
-        int, Env("FASTFLOW_PROCESSES_MAX", "Maximum number of processes in a Docker sandbox.", least=16)
+        int, Env("FASTFLOW_PROCESSES_MAX", "Maximum number of processes in a sandbox (Docker, bubble).", least=16)
     ] = 512

@@ -26,7 +26,7 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
         Env(
             "DEFAULT_PYTHON_VERSION",
             "Python version of pipelines that set none; it also decides within the range of a `requires-python`. "
-            "Default: the sandbox's (Docker: 3.11, process: the runner's).",
+            "Default: the sandbox's (Docker: 3.11; bubble, process: the runner's).",
             pattern=r"\d+\.\d+(\.\d+)?",
             like="3.12 or 3.12.4",
         ),

@@ -23,7 +23,7 @@ from fastflow_runner.guest.firewall.openings import Opening
 from fastflow_runner.sandbox import SandboxError
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks, NetworkPlan
 from fastflow_runner.sandbox.bubble.network_rules import listed_rules, open_rules
-from fastflow_runner.sandbox.bubble.network_tools import NetworkTools, find_tools
+from fastflow_runner.sandbox.bubble.network_tools import Lack, NetworkTools, find_tools
 from tests.support import bubble
 
 ROOT = Path(__file__).parents[4]
@@ -521,8 +521,8 @@ def test_a_machine_without_a_way_out_says_so() -> None:
 @pytest.mark.parametrize(
     ("present", "said"),
     [
-        ((), "install passt"),
-        (("nft",), "install passt"),
+        ((), "install slirp4netns or passt"),
+        (("nft",), "install slirp4netns or passt"),
         (("pasta",), "install nftables"),
         (("slirp4netns",), "install nftables"),
         (("pasta", "slirp4netns", "nft"), ""),
@@ -530,30 +530,33 @@ def test_a_machine_without_a_way_out_says_so() -> None:
 )
 def test_what_is_missing_is_said_with_what_to_do(present: tuple[str, ...], said: str) -> None:
     found = find_tools(lambda name, path: f"/usr/bin/{name}" if name in present else None, tun="/dev/null")
-    assert said in found.why_not
-    assert bool(found.why_not) == bool(said)
-    if "pasta" in present:
-        assert found.helper is not None
-        assert not found.helper.tells
-    assert "modprobe tun" in find_tools(lambda name, path: name, tun="/no/such/device").why_not
+    assert (found.lack.hint if found.lack else "") == said
+    if present:
+        assert (found.helper is not None) == (present != ("nft",))
+    if found.helper is not None:
+        assert found.helper.tells == ("slirp4netns" in present)
+    no_device = find_tools(lambda name, path: name, tun="/no/such/device").lack
+    assert no_device is not None
+    assert "modprobe tun" in no_device.hint
+    assert "--device /no/such/device" in no_device.hint
 
 
 async def test_without_the_tools_a_run_needs_no_network_or_the_machine_s_own() -> None:
-    none = NetworkTools(None, "Neither is here.")
+    none = NetworkTools(None, Lack("neither is here", "install one"))
     networks = BubbleNetworks(network="fastflow", tools=none)
-    assert networks.why_not == "Neither is here."
+    assert str(networks.lack) == "neither is here; install one."
     assert networks.unenforced == ()
     assert await networks.plan("none", ()) == NetworkPlan()
     for reach in (None, ("example.com:80",)):
-        with pytest.raises(SandboxError, match="Neither is here"):
+        with pytest.raises(SandboxError, match="neither is here; install one"):
             await networks.plan("fastflow", reach)
     shared = BubbleNetworks(network="host", tools=none)
-    assert shared.why_not == ""
+    assert shared.lack is None
     assert "the bus included" in shared.unenforced[0]
     assert (await shared.plan("host", None)).is_shared
-    with pytest.raises(SandboxError, match="Neither is here"):  # a list is held to, or there is no run
+    with pytest.raises(SandboxError, match="neither is here; install one"):  # a list is held to, or there is no run
         await shared.plan("host-listed", ("example.com:80",))
-    with pytest.raises(SandboxError, match="Neither is here"):
+    with pytest.raises(SandboxError, match="neither is here; install one"):
         await shared.plan("host", ("example.com:80",))
 
 

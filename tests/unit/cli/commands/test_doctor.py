@@ -21,7 +21,9 @@ def test_everything_that_is_wrong_is_a_line() -> None:
         degraded=("gateway/model failed 3 times",),
         unreadable={"RunRecord": 2},
     )
-    found = list(lines(health, [a_runner(), a_runner(degraded=("pool failed",), unenforced=("No network limit.",))]))
+    found = list(
+        lines(health, [a_runner(), a_runner(degraded=("pool failed",), unenforced=("No network limit.", "No filter."))])
+    )
     assert found == [
         ("bus", "ok"),
         ("storage", "the disk was full; restart nats-server"),
@@ -29,4 +31,5 @@ def test_everything_that_is_wrong_is_a_line() -> None:
         ("unreadable", "2 RunRecord: `fastflow bus unreadable` lists and removes them"),
         ("degraded", "r1: pool failed"),
         ("r1", "No network limit."),
+        ("r1", "No filter."),
     ]

@@ -87,6 +87,13 @@ def object_stream(bucket: str) -> str:
     return f"OBJ_{bucket}"
 
 
+_STORE_FAILED: Final = (10049, 10077)
+"""What the server answers if it cannot make the files of a stream."""
+_NO_STORE: Final = (
+    "; see whether the server's folder (store_dir) has room, also for more files (df -i), and is writable."
+)
+
+
 class WrongTopology(FastFlowError):
     """A stream or consumer is missing on the bus, or has the wrong configuration."""
 
@@ -260,7 +267,10 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str =
             else:
                 await js.update_stream(wanted)
         except APIError as error:
-            raise WrongTopology(f"the bus refused stream {wanted.name}: {error.description}") from error
+            raise WrongTopology(
+                f"the bus refused stream {wanted.name}: {error.description}"
+                f"{_NO_STORE if error.err_code in _STORE_FAILED else ''}"
+            ) from error
     for stream_name, consumer in CONSUMERS:
         try:
             await js.add_consumer(stream_name, consumer)

@@ -145,7 +145,8 @@ class RunningAttempt:
                 raise
             return await give_up(RunErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
-            said = "the environment could not be prepared"  # the log has uv's own words above this line
+            first, *_ = [*str(error).splitlines(), ""]  # of uv's own words, the log has the others above this line
+            said = f"the environment could not be prepared: {first.strip().removeprefix('error: ')}"
             return await give_up(RunErrorType.ENVIRONMENT_ERROR, str(error), said=said)
         except StoppedEarly:
             abandoned = self._holding.intent.abandoned

@@ -14,22 +14,25 @@ from msgspec.structs import replace
 
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
-from fastflow_runner.environments.environments import BUILDERS, Environments, Identity
+from fastflow_runner.environments.environments import Environments, Identity
 from fastflow_runner.environments.store import bubble_place
+from fastflow_runner.guest.prepare.layout import PARTS, Store
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
 from fastflow_runner.sandbox.bubble.launch import Launcher
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks
-from fastflow_runner.sandbox.bubble.probe import host_facts, no_bubble
+from fastflow_runner.sandbox.bubble.network_tools import Lack
+from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
-from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
-from fastflow_runner.sandbox.bubble.users import can_be
-from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.demand import WarmLimits
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
+from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.settings import RunnerSettings
 
 PROVE_S: Final = 30.0
@@ -39,7 +42,7 @@ _END_WITH_RUNNER: Final = (
     "Runs end with this runner, because it is in a container, and no later one can take them over."
 )
 _OTHER_NETWORKS: Final = (
-    "or set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
+    "set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
     "machine's, the bus included"
 )
 
@@ -62,20 +65,32 @@ async def bubble_backend(
         ) from error
     opened = (*openings(settings.network_open), *package_hosts(environ))
     networks = BubbleNetworks(opened=opened, network=settings.network)
-    if networks.why_not:
-        raise NoBubble(networks.why_not.rstrip("."), _OTHER_NETWORKS)
+    if lack := networks.lack:
+        raise no_network(lack)
     launcher = Launcher(bubblewrap, system_view(certificates), Stage(), program())
     cgroups = await asyncio.to_thread(find_cgroups)
     outlives = _outlive()
-    more = () if outlives else (_END_WITH_RUNNER,)
+    few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
+    more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
-    place = bubble_place(store, python=own_python(), network=settings.network, builder=_builder())
+    place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
+    blank = blank_spec(settings, place)
+    memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
+    pool = Pool(
+        sandboxes,
+        blank,
+        installation=installation,
+        keeper={LABEL_KEEPER: runner},
+        size_max=settings.pool_size_max,
+        usual=WarmLimits(memory_bytes_max, None),
+    )
     backend = Backend(
         kind="bubble",
         outlives=outlives,
         daemon=None,
-        sandboxes=sandboxes,
+        sandboxes=pool,
+        pool=pool,
         environments=Environments(
             sandboxes,
             place,
@@ -85,11 +100,11 @@ async def bubble_backend(
             supply=supply(settings, found),
             budget_bytes=settings.environments_bytes_max,
         ),
-        blank=blank_spec(settings, place),
+        blank=blank,
         cell_runner=place.cell_runner,
         installation=installation,
         cores=os.cpu_count(),
-        memory_bytes_max=int(_memory_bytes() * settings.memory_share_max) or None,
+        memory_bytes_max=memory_bytes_max,
         network=settings.network,
         network_max=settings.network_max,
     )
@@ -120,6 +135,11 @@ def refused(no: NoBubble) -> NoSandbox:
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
 
 
+def no_network(lack: Lack) -> NoBubble:
+    """Return the error for a machine that cannot give runs the network that the settings ask for."""
+    return NoBubble(lack.found, f"{lack.hint}, or {_OTHER_NETWORKS}")
+
+
 def _memory_bytes() -> int:
     """Return the memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -134,20 +154,18 @@ def _outlive() -> bool:
     return False
 
 
-def _builder() -> int | None:
-    """Return the user of all builds; None: each build has its own, where this process may take any user's id."""
-    return None if can_be(BUILDERS[0]) and can_be(BUILDERS[-1]) else USER
-
-
 def _make_store(store: Path) -> str:
-    """Make the store if it is missing, for the user of preparers, and return its mark."""
+    """Make what is missing of the store, for the user of preparers, and return its mark."""
     store.mkdir(exist_ok=True, mode=0o755)
     mark = store / "mark"
+    if not all((store / part).exists() for part in PARTS):  # sandboxes get some of them one by one
+        Store(str(store)).lay_out()
     if not mark.exists():
         mark.write_text(secrets.token_hex(16))
-        for path in (store, mark):
-            if can_be(USER):
-                os.chown(path, USER, USER)
+    if can_be(USER):
+        for path in (store, *store.iterdir()):
+            if os.lstat(path).st_uid != USER:
+                os.chown(path, USER, USER, follow_symlinks=False)
     return mark.read_text()
 
 

@@ -206,14 +206,14 @@ class Environments:
         folder = pack(request.folder) if request.folder else None
         step = self._preparers.step
         async with self._concurrency:
-            tree = secrets.token_hex(16)
-            code = await step(words, "wheels", *wanted, "--tree", tree, given=given, folder=folder)
+            tree, build_tree = secrets.token_hex(16), secrets.token_hex(16)
+            names = ["--tree", tree, *(["--build-tree", build_tree] if self._place.trees is not None else [])]
+            code = await step(words, "wheels", *wanted, *names, given=given, folder=folder)
             if code == NEEDS_BUILD_EXIT_CODE:
                 builder = secrets.choice(self._builders) if self._place.builder is None else self._place.builder
-                tree = secrets.token_hex(16)
-                code = await step(words, "build", *wanted, "--tree", tree, given=given, folder=folder, user=builder)
+                code = await self._preparers.build(words, build_tree, *wanted, given=given, folder=folder, user=builder)
                 if code == 0:
-                    code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
+                    code = await step(words, "link", *common, "--tree", build_tree, "--owner", str(builder))
         if code == NO_INTERPRETER_EXIT_CODE:
             if fallback(request, self._place) is None:
                 for line in words.without_interpreter:

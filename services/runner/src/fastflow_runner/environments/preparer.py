@@ -21,6 +21,7 @@ from fastflow_runner.sandbox import (
     MIB,
     USER,
     Channel,
+    Mount,
     SandboxError,
     Sandboxes,
     SandboxSpec,
@@ -61,6 +62,14 @@ class Preparers:
         self._access = access
         self._timeout_s = timeout_s
 
+    async def build(
+        self, words: Words, tree: str, *arguments: str, given: bytes, folder: Bundle | None, user: int
+    ) -> int:
+        """Run the step ``build``, which gets only what it needs of the store. See ``step``."""
+        mounts = self._place.for_build(tree)
+        named = ("--tree", tree, *arguments)
+        return await self.step(words, "build", *named, given=given, folder=folder, user=user, mounts=mounts)
+
     async def step(
         self,
         words: Words,
@@ -69,20 +78,22 @@ class Preparers:
         given: bytes = b"",
         folder: Bundle | None = None,
         user: int = USER,
+        mounts: tuple[Mount, ...] | None = None,
     ) -> int:
         """Run one step and return its exit code. Raises ``EnvironmentFailed`` if it has none.
 
         Args:
             given: content of the step's input file; empty: none.
             folder: the files of its working directory.
+            mounts: what it gets of the store; None: all.
         """
-        spec = self._spec(user)
+        spec = self._spec(user, self._place.writable if mounts is None else mounts)
         channel: Channel | None = None
         try:
             channel = await self._sandboxes.open(spec)
             end = await _follow(await Session.start(channel, self._job(step, arguments, given), folder), words)
         except (SandboxError, SessionError) as error:
-            raise EnvironmentFailed(f"the environment could not be prepared: {error}") from error
+            raise EnvironmentFailed(f"its preparer failed: {error}") from error
         finally:
             await self._clean_up(spec.name, channel)
         if isinstance(end, Vanished):
@@ -103,12 +114,12 @@ class Preparers:
         except SandboxError as error:
             log.warning("old preparers not removed", error=str(error))
 
-    def _spec(self, user: int) -> SandboxSpec:
+    def _spec(self, user: int, mounts: tuple[Mount, ...]) -> SandboxSpec:
         return SandboxSpec(
             name=f"{PREFIX}prepare-{secrets.token_hex(8)}",
             labels={LABEL_PREPARER: self._runner},
             image=self._place.image,
-            mounts=self._place.writable,
+            mounts=mounts,
             network=self._place.network,
             user=user,
             tmp_bytes=TMP_BYTES,

@@ -22,8 +22,8 @@ from fastflow_contracts.pipelines.folder.packages import packages_of
 from fastflow_contracts.pipelines.folder.python_versions import is_version, meets
 from fastflow_contracts.pipelines.folder.requirements import decoded
 from fastflow_runner.guest import cells, prepare
-from fastflow_runner.guest.prepare.layout import lock_byte
-from fastflow_runner.sandbox import Mount
+from fastflow_runner.guest.prepare.layout import ENVS, LOCKS, PYTHON, TREES, lock_byte
+from fastflow_runner.sandbox import USER, Mount
 from fastflow_runner.sandbox.bubble.command import GUEST_PATH
 from fastflow_runner.sandbox.docker.image import WORKER_PYTHON
 from fastflow_runner.sandbox.job import Hold
@@ -103,6 +103,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """How a preparer gets the store."""
     readable: tuple[Mount, ...] = ()
     """How a run gets it."""
+    building: tuple[Mount, ...] = ()
+    """What a build gets besides its own tree, if *trees* is set."""
+    trees: Mount | None = None
+    """Where trees are, if a mount keeps a build from the others; None: its user does."""
     image: str = ""
     network: str = "none"
     script: str
@@ -124,6 +128,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The user of all builds; None: each has its own."""
     platform: str
     """Whatever else decides whether an environment can be used."""
+
+    def for_build(self, tree: str) -> tuple[Mount, ...]:
+        """How a build gets the store: all of it, where its user may write only its own *tree*, or only that tree."""
+        if self.trees is None:
+            return self.writable
+        source, target = (f"{path}/{tree}" for path in (self.trees.source, self.trees.target))
+        return (*self.building, Mount(source, target, read_only=False))
 
     def python(self, key: EnvironmentKey) -> str:
         """The interpreter of an environment."""
@@ -180,16 +191,22 @@ def process_place(directory: Path) -> Place:
     )
 
 
-def bubble_place(directory: Path, *, python: str, network: str, builder: int | None) -> Place:
+def bubble_place(directory: Path, *, python: str, network: str) -> Place:
     """Preparers are bubblewrap sandboxes; the store is *directory*, at the same path in all of them.
+
+    All of them are one user. So what a sandbox may not write, or read, is not mounted in it: a run gets only the
+    environments, and a build only its own tree.
 
     No run may use *python* as it is: it is that of the runner, or of the system, with its packages.
     """
     store = str(directory.absolute())
+    uv = Mount(find_uv_bin(), UV_PATH)
     return Place(
         store=STORE_PATH,
-        writable=(Mount(source=store, target=STORE_PATH, read_only=False), Mount(source=find_uv_bin(), target=UV_PATH)),
-        readable=(Mount(source=store, target=STORE_PATH),),
+        writable=(Mount(store, STORE_PATH, read_only=False), uv),
+        readable=tuple(Mount(f"{store}/{part}", f"{STORE_PATH}/{part}") for part in (ENVS, TREES, PYTHON, LOCKS)),
+        building=(Mount(f"{store}/{PYTHON}", f"{STORE_PATH}/{PYTHON}"), uv),
+        trees=Mount(f"{store}/{TREES}", f"{STORE_PATH}/{TREES}"),
         network=network,
         script=f"{GUEST_PATH}/prepare",
         cell_runner=f"{GUEST_PATH}/cells",
@@ -198,7 +215,7 @@ def bubble_place(directory: Path, *, python: str, network: str, builder: int | N
         own_python=python,
         bare=False,
         on_host=False,
-        builder=builder,
+        builder=USER,
         platform=f"bubble {platform.machine()}",
     )
 

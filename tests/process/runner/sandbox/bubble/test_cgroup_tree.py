@@ -19,16 +19,16 @@ from uuid import uuid4
 
 import pytest
 
-from fastflow_runner.sandbox.bubble.cgroup import Cgroup, GroupPlace
-from fastflow_runner.sandbox.bubble.cgroup_limits import Memory, write_cores, write_processes
-from fastflow_runner.sandbox.bubble.cgroup_tree import LEAF, TOP, OwnGroup, own_groups
+from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup, GroupPlace
+from fastflow_runner.sandbox.bubble.cgroups.limits import Memory, write_cores, write_processes
+from fastflow_runner.sandbox.bubble.cgroups.tree import LEAF, TOP, OwnGroup, own_groups
 
 CONTROLLER = "hugetlb"
 UNIFIED = Path("/sys/fs/cgroup/unified")
 PREPARE = """
 import json, os, subprocess, sys
 from pathlib import Path
-from fastflow_runner.sandbox.bubble.cgroup_tree import OwnGroup, delegated_folder
+from fastflow_runner.sandbox.bubble.cgroups.tree import OwnGroup, delegated_folder
 own, top, user = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 (own / "cgroup.procs").write_text(str(os.getpid()))
 if user:

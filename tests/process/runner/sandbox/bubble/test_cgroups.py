@@ -16,9 +16,9 @@ import pytest
 
 from fastflow_runner.guest.supervisor import meters
 from fastflow_runner.sandbox import SandboxError
-from fastflow_runner.sandbox.bubble import cgroup as cgroup_module
-from fastflow_runner.sandbox.bubble.cgroup import Cgroup, GroupPlace
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups, find_cgroups
+from fastflow_runner.sandbox.bubble.cgroups import group as cgroup_module
+from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup, GroupPlace
 from tests.support import bubblewrap
 
 pytestmark = pytest.mark.usefixtures("bwrap")

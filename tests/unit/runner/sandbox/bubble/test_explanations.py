@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_runner.sandbox.bubble.probe import HostFacts, no_bubble
+from fastflow_runner.backend.bubble import no_network, refused
+from fastflow_runner.sandbox.bubble.network_tools import Lack
+from fastflow_runner.sandbox.bubble.probe import HostFacts, few_namespaces, no_bubble
+from fastflow_runner.sandbox.bubble.tools import NoBubble
 
 USUAL = HostFacts(userns_max=10_000)
 NAMESPACES = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it."
@@ -43,7 +46,13 @@ UID_MAP = "bwrap: setting up uid map: Permission denied"
         (
             "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
             USUAL,
-            "this system forbids namespaces",
+            "too few user namespaces",
+            "user.max_user_namespaces",
+        ),
+        (
+            "bwrap: unshare user ns: No space left on device",
+            HostFacts(userns_max=1),
+            "too few user namespaces (1;",
             "user.max_user_namespaces",
         ),
         (
@@ -66,3 +75,24 @@ def test_each_failure_has_a_cause_and_a_remedy(words: str, facts: HostFacts, pro
     no = no_bubble(words, facts)
     assert problem in str(no)
     assert advice in no.hint
+
+
+def test_a_machine_with_user_namespaces_for_few_sandboxes_is_named() -> None:
+    """One sandbox at the start proves nothing about the second."""
+    assert few_namespaces(USUAL, 34) == ()
+    assert few_namespaces(HostFacts(), 34) == ()
+    (said,) = few_namespaces(HostFacts(userns_max=6), 34)
+    assert "enough for 2 of the 34" in said
+    assert "user.max_user_namespaces=10000" in said
+    for most in (1, 2, 5):
+        with pytest.raises(NoBubble, match="too few user namespaces"):
+            few_namespaces(HostFacts(userns_max=most), 34)
+
+
+def test_what_a_network_lacks_is_one_sentence() -> None:
+    """The machine's words and the way around it follow each other."""
+    lack = Lack("nft is not here", "install nftables")
+    assert str(lack) == "nft is not here; install nftables."
+    said = str(refused(no_network(lack)))
+    assert said.startswith("nft is not here: install nftables, or set FASTFLOW_NETWORK=none, which")
+    assert said.count(": ") == 1

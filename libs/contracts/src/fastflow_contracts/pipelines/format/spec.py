@@ -101,7 +101,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     mem_hard_limit: Annotated[
         MemoryBytes | None,
         says(
-            "Memory limit; a run that exceeds it is killed (exit code 137). In Docker, files that it writes count too."
+            "Memory limit; a run that exceeds it is killed (exit code 137). In Docker and bubble, files that it writes "
+            "count too."
         ),
     ] = None
     cpu_soft_limit: Annotated[Cores | None, says("Cores above which a run gets a warning.")] = None
@@ -153,7 +154,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     network: Annotated[
         Network | None,
         says(
-            "What its runs reach: `internet` (default), `none`, or only a list of `host:port`. Docker only: a runner "
+            "What its runs reach: `internet` (default), `none`, or only a list of `host:port`. A runner "
             "with plain processes refuses the run."
         ),
     ] = None

@@ -5,8 +5,8 @@ It is started as a folder, ``python -I -S .../prepare``. ``steps`` makes environ
 remove and ``removal`` does it, ``layout`` is the store. The working directory is the pipeline's folder, as far as its
 environment reads it.
 
-**The store** is one directory (a named volume of the Docker daemon, a plain directory of the process sandbox),
-writable in preparers and read-only in runs::
+**The store** is one directory (a named volume of the Docker daemon, a plain directory elsewhere), writable in
+preparers and read-only in runs::
 
     envs/<key>      a link to a tree; an environment exists when this link does. Its time is that of its last use
     trees/<id>/     a virtual environment, by a random id; owned by no environment until it is linked
@@ -31,6 +31,10 @@ are three steps, each in its own sandbox:
    sandbox is gone, and its user id is never used again except to delete what it has made.
 
 A build has no password: see ``access`` and ``relay``.
+
+Under bubblewrap all of this is one user, so mounts do it: a run gets ``envs``, ``trees``, ``python`` and ``locks``,
+and a build only ``python`` and its own tree, which ``wheels`` leaves empty for it. It cannot lock ``builds``: the age
+of its tree protects that from the collector.
 
 In the process sandbox all of this is one user, the same one that runs the scripts.
 

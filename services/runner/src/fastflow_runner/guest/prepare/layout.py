@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ENVS, TREES, PYTHON, CACHE, TRASH = "envs", "trees", "python", "cache", "trash"
 LOCKS = "locks"
 """One byte for each environment, which runs share. All may read it."""
 WORK = "work"
@@ -24,6 +25,8 @@ WORK = "work"
 BUILDS = "builds"
 """One byte for each build at work. Nobody may read it, and every user may write it."""
 _MODES = {LOCKS: 0o644, WORK: 0o200, BUILDS: 0o222}
+PARTS = (ENVS, TREES, PYTHON, CACHE, TRASH, *_MODES)
+"""All that ``lay_out`` makes."""
 
 _BYTES = 1 << 60
 _COLLECTING = 0
@@ -42,11 +45,11 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.trees = os.path.join(path, "trees")
-        self.envs = os.path.join(path, "envs")
-        self.python = os.path.join(path, "python")
-        self.cache = os.path.join(path, "cache")
-        self.trash = os.path.join(path, "trash")
+        self.trees = os.path.join(path, TREES)
+        self.envs = os.path.join(path, ENVS)
+        self.python = os.path.join(path, PYTHON)
+        self.cache = os.path.join(path, CACHE)
+        self.trash = os.path.join(path, TRASH)
         self._open: dict[str, int] = {}
 
     def lay_out(self) -> None:

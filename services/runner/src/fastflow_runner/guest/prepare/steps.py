@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--store", required=True)
     parser.add_argument("--key", default="")
     parser.add_argument("--tree", default="", help="name of the tree to make or to link")
+    parser.add_argument("--build-tree", default="", help="name of an empty tree to make if a build is needed")
     parser.add_argument("--python", default="", help="a version, or the path of an interpreter")
     parser.add_argument("--managed", action="store_true", help="take an interpreter of uv's own, or fail")
     parser.add_argument("--requirements", default="", help="the requirements file in the working directory")
@@ -92,6 +93,8 @@ def make(options: argparse.Namespace, store: Store) -> int:
             exit_code = make_one(options, store, access, build=False)
             if exit_code == 0:
                 store.link(options.key, options.tree)
+            elif exit_code == NEEDS_BUILD_EXIT_CODE and options.build_tree:
+                os.mkdir(store.tree(options.build_tree))
         version = store.version(options.key)
     if exit_code == 0:
         say(f"{MADE_WITH}{version}\n".encode())

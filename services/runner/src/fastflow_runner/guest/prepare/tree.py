@@ -46,13 +46,13 @@ first. ``plain``: no foreign code runs. ``build``: it may run. ``strict``: what 
 
 
 def make_tree(recipe: Recipe, store: Store, name: str) -> str:
-    """Make the tree *name*. A failure leaves no tree.
+    """Make the tree *name*. A failure leaves no tree, or an empty one where it was mounted for a build.
 
     Returns:
         "made", or why not: "no wheel", "no interpreter", "failed". uv's words are on standard error.
     """
     tree = store.tree(name)
-    os.mkdir(tree)
+    os.makedirs(tree, exist_ok=recipe.build)
     cache = os.path.join(tree, ".cache") if recipe.build else store.cache
     environment = uv_environment(recipe.env, store.python, cache)
     exit_code, reason = make_venv(recipe, tree, store, environment)

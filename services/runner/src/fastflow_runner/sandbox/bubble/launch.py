@@ -1,6 +1,7 @@
 """Starts one sandbox: bubblewrap, and between its walls and its first instruction what the runner adds. I/O.
 
-Bubblewrap makes the namespaces and waits. Meanwhile the runner limits the process and connects it, then lets it go on.
+Bubblewrap makes the namespaces and waits. Meanwhile the runner limits the process and orders its network, then lets it
+go on. It is handed out when its supervisor has started and its network is there, whichever comes later.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
 from fastflow_runner.sandbox.bubble.network import NetworkPlan
-from fastflow_runner.sandbox.bubble.stage import Stage
+from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.system import SystemView, small_files
 from fastflow_runner.sandbox.bubble.tools import Bubblewrap
-from fastflow_runner.sandbox.bubble.users import can_be
 
 START_S: Final = 60.0
 """A machine that is this slow starts nothing."""

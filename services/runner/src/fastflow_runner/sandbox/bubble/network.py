@@ -2,7 +2,7 @@
 
 A sandbox has a network namespace of its own. A helper (``pasta`` or ``slirp4netns``), which is an ordinary program
 outside, carries its packets. It reaches all that this machine reaches, so rules in the sandbox's namespace say first
-what may leave. ``keeper`` sets both up, while the sandbox waits before its first instruction.
+what may leave. ``keeper`` sets both up, while the sandbox's supervisor starts; no script runs before they are there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastflow_runner.guest.firewall.lookup import FirewallFailed, find, looked_u
 from fastflow_runner.guest.firewall.openings import BadDestination, Opening
 from fastflow_runner.sandbox import USER, SandboxError
 from fastflow_runner.sandbox.bubble.network_rules import NAME_SERVER, listed_rules, open_rules
-from fastflow_runner.sandbox.bubble.network_tools import NetworkTools, find_tools, program_path
+from fastflow_runner.sandbox.bubble.network_tools import Lack, NetworkTools, find_tools, program_path
 
 SHARED: Final = "host"
 """The network of runs that is this machine's own, as Docker calls it."""
@@ -97,9 +97,9 @@ class BubbleNetworks:
         self._starting = Lock()
 
     @property
-    def why_not(self) -> str:
-        """Why runs cannot have their network, as a sentence that says what to do; empty if they can."""
-        return "" if self._network in ("none", SHARED) else self._tools.why_not
+    def lack(self) -> Lack | None:
+        """Why runs cannot have their network; None: they can."""
+        return None if self._network in ("none", SHARED) else self._tools.lack
 
     @property
     def unenforced(self) -> tuple[str, ...]:
@@ -125,8 +125,8 @@ class BubbleNetworks:
             return NetworkPlan()
         if network == SHARED and reach is None:
             return NetworkPlan(is_shared=True, resolv_conf="".join(await asyncio.to_thread(_resolv_conf)).encode())
-        if self._tools.why_not:
-            raise SandboxError(self._tools.why_not)
+        if self._tools.lack is not None:
+            raise SandboxError(str(self._tools.lack))
         opened = await self._openings()
         own = await asyncio.to_thread(own_addresses)
         if reach is None:

@@ -11,7 +11,13 @@ import msgspec
 from fastflow_runner.sandbox.bubble.tools import NoBubble
 
 _CONTAINER: Final = "start its container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+_MORE_NAMESPACES: Final = (
+    "as root, run sysctl -w user.max_user_namespaces=10000, and add it to /etc/sysctl.d for the next start of this "
+    "machine"
+)
 _REASON_CHARS_MAX: Final = 300
+_NAMESPACES_EACH: Final = 3
+"""User namespaces that a sandbox takes: bubblewrap two, and one the helper of its network."""
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -39,6 +45,23 @@ def host_facts() -> HostFacts:
     )
 
 
+def few_namespaces(facts: HostFacts, wanted: int) -> tuple[str, ...]:
+    """Say it, as a sentence for the operator, if this machine has user namespaces for fewer than *wanted* sandboxes.
+
+    Raises:
+        NoBubble: It has them for fewer than two: a run, and the sandbox that prepares the next one's environment.
+    """
+    if facts.userns_max is None or facts.userns_max >= wanted * _NAMESPACES_EACH:
+        return ()
+    if facts.userns_max < 2 * _NAMESPACES_EACH:
+        raise _exhausted(facts)
+    return (
+        f"User namespaces of this machine are enough for {facts.userns_max // _NAMESPACES_EACH} of the {wanted} "
+        f"sandboxes that this runner may make at once; the others fail to start. {_MORE_NAMESPACES[0].upper()}"
+        f"{_MORE_NAMESPACES[1:]}.",
+    )
+
+
 def no_bubble(said: str, facts: HostFacts) -> NoBubble:
     """Explain a sandbox that did not start.
 
@@ -58,11 +81,20 @@ def no_bubble(said: str, facts: HostFacts) -> NoBubble:
     )
 
 
+def _exhausted(facts: HostFacts) -> NoBubble:
+    if facts.userns_max == 0:
+        return NoBubble("user namespaces are turned off", _MORE_NAMESPACES)
+    return NoBubble(
+        f"this machine has too few user namespaces ({facts.userns_max}; each sandbox takes {_NAMESPACES_EACH})",
+        _MORE_NAMESPACES,
+    )
+
+
 def _no_namespaces(said: str, facts: HostFacts) -> NoBubble:
     if facts.userns_max is None:
         return NoBubble("this kernel has no user namespaces", "boot one with CONFIG_USER_NS")
-    if facts.userns_max == 0:
-        return NoBubble("user namespaces are turned off", "run sysctl -w user.max_user_namespaces=10000")
+    if facts.userns_max == 0 or any(words in said for words in _EXHAUSTED):
+        return _exhausted(facts)
     if not facts.userns_of_users:
         return NoBubble(
             "user namespaces are for root only", "run sysctl -w kernel.unprivileged_userns_clone=1, as Debian has it"
@@ -75,8 +107,6 @@ def _no_namespaces(said: str, facts: HostFacts) -> NoBubble:
         )
     if facts.in_container:
         return NoBubble("the container around this process forbids namespaces", _CONTAINER)
-    if "No space left" in said:
-        return NoBubble("this machine has no more user namespaces to give", "raise the sysctl user.max_user_namespaces")
     return NoBubble(
         f"this system forbids namespaces ({said[:_REASON_CHARS_MAX].rstrip('.')})",
         "see its policy (SELinux, seccomp, sysctl user.max_user_namespaces)",
@@ -111,7 +141,9 @@ _EXPLANATIONS: Final = (
     ),
 )
 """Words of bubblewrap and ours, and what they mean. The first that fits counts."""
+_EXHAUSTED: Final = ("unshare user ns: No space left", "exceeded (ENOSPC)")
 _NAMESPACES: Final = (
+    *_EXHAUSTED,
     "Creating new namespace failed",
     "No permissions to create",
     "setting up uid map",

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from fastflow_runner.sandbox import USER, SandboxError
-from fastflow_runner.sandbox.bubble.cgroup import NEEDS, Cgroup, GroupPlace, said
-from fastflow_runner.sandbox.bubble.cgroup_limits import Memory
-from fastflow_runner.sandbox.bubble.cgroup_tree import OwnGroup, delegated_folder, own_groups
-from fastflow_runner.sandbox.bubble.users import can_be
+from fastflow_runner.sandbox.bubble.cgroups.group import NEEDS, Cgroup, GroupPlace, said
+from fastflow_runner.sandbox.bubble.cgroups.limits import Memory
+from fastflow_runner.sandbox.bubble.cgroups.tree import OwnGroup, delegated_folder, own_groups
+from fastflow_runner.sandbox.bubble.stage import can_be
 from fastflow_runner.sandbox.naming import PREFIX
 
 CONTROLLERS: Final = frozenset({"memory", "cpu", "pids"})

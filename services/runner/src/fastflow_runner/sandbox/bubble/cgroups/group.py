@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastflow_runner.sandbox import Mount, SandboxError
-from fastflow_runner.sandbox.bubble.cgroup_limits import Memory, processes, write, write_cores, write_processes
+from fastflow_runner.sandbox.bubble.cgroups.limits import Memory, processes, write, write_cores, write_processes
 
 NEEDS: Final = {"memory": ("memory", "cpuacct"), "cpu": ("cpu",), "pids": ("pids",)}
 """The controllers of each limit in version 1: who watches a group's memory must also see its use of the processors."""
