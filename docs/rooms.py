@@ -30,7 +30,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
             {"errors", "settings", "bundles", "presence", "secrets", "output", "environments", "sandbox", "guest"}
         ),
         "work": frozenset({"errors", "settings", "attempts", "sandbox"}),
-        "backend": frozenset({"errors", "settings", "sandbox", "environments"}),
+        "backend": frozenset({"errors", "settings", "sandbox", "environments", "guest"}),
         "proxy": frozenset({"errors", "settings", "sandbox"}),
     },
     "fastflow_scheduler": {

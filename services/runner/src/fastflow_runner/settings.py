@@ -29,8 +29,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "RUNNER_POOL_SIZE",
-            "Maximum number of warm Docker sandboxes; recent demand determines how many. Twice as many of ended runs "
-            "may wait for their removal. 0 = none.",
+            "Maximum number of warm sandboxes (Docker, bubble); recent demand determines how many. Twice as many of "
+            "ended runs may wait for their removal. 0 = none.",
             least=0,
         ),
     ] = 24
@@ -239,8 +239,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_MEMORY_SHARE_MAX",
-            "The most memory of one sandbox (Docker or bubble), as a share of its machine's, for pipelines with no limit or a "
-            "higher one. 0 = no limit.",
+            "The most memory of one sandbox (Docker or bubble), as a share of its machine's, for pipelines with no "
+            "limit or a higher one. 0 = no limit.",
             least=0,
         ),
     ] = 0.75

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +235,33 @@ async def test_a_sandbox_has_walls(place: Place) -> None:
     assert not {"PWD", "FASTFLOW_ADMIN_TOKEN"} & set(found["env"])
     assert found["fork"] == 11
     assert found["children"] < 20
+
+
+async def test_a_sandbox_ends_if_its_folder_is_deleted_after_its_job(place: Place, tmp_path: Path) -> None:
+    """No runner can find it any more, so none would remove it."""
+    session, channel = await place.start("print('done')")
+    assert (await listen(session)).exited.exit_code == 0
+    process = os.pidfd_open(_supervisor_pid(channel))
+    shutil.rmtree(tmp_path / "sandboxes" / place.name(channel))
+    ended = await asyncio.to_thread(select.select, (process,), (), (), 60)
+    os.close(process)
+    assert ended[0] == [process]
+    await place.sandboxes.remove(place.name(channel))
+    await channel.close()
+
+
+async def test_no_sandbox_compiles_its_supervisor(place: Place) -> None:
+    """Python finds it compiled, for just this version."""
+    transcript = await place.run(
+        """
+        import importlib.util, os
+        folder = "/opt/fastflow/supervisor"
+        names = [name for name in os.listdir(folder) if name.endswith(".py")]
+        found = [os.path.exists(importlib.util.cache_from_source(f"{folder}/{name}")) for name in names]
+        print(len(names) > 5 and all(found))
+        """
+    )
+    assert transcript.stdout == b"True\n"
 
 
 async def test_a_full_disk_is_an_error_in_the_script(place: Place) -> None:

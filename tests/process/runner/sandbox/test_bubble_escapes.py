@@ -27,6 +27,7 @@ RUNNERS = ("root", "ordinary user")
 
 pytestmark = [
     pytest.mark.bubble,
+    pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of its calls are those of x86-64"),
 ]
 

@@ -19,7 +19,7 @@ from tests.support import bubble
 ROOT = Path(__file__).parents[4]
 SEED = 20_26
 
-pytestmark = pytest.mark.bubble
+pytestmark = [pytest.mark.bubble, pytest.mark.slow]
 
 FULL = """
 import asyncio, os, sys
@@ -52,13 +52,13 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("victim", "rounds"), [("runner", 25), ("bwrap", 5), ("pasta", 10), ("python3", 10)])
+@pytest.mark.parametrize(("victim", "rounds"), [("runner", 25), ("bwrap", 5), ("slirp4netns", 10), ("python3", 10)])
 def test_a_kill_while_a_sandbox_is_made_leaves_nothing(tmp_path: Path, victim: str, rounds: int) -> None:
     """Of the runner, bubblewrap, the network's helper or the first process, at any moment.
 
     What is left goes with the next runner's sweep: no process, file, group or mount stays.
     """
-    bubble.required("bwrap", "pasta", "nft")
+    bubble.required("bwrap", "slirp4netns", "nft")
     command = (sys.executable, "-m", "tests.support.bubble_moments", str(tmp_path), victim, str(rounds), str(SEED))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr

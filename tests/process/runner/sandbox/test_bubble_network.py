@@ -521,8 +521,8 @@ def test_a_machine_without_a_way_out_says_so() -> None:
 @pytest.mark.parametrize(
     ("present", "said"),
     [
-        ((), "install passt"),
-        (("nft",), "install passt"),
+        ((), "install slirp4netns or passt"),
+        (("nft",), "install slirp4netns or passt"),
         (("pasta",), "install nftables"),
         (("slirp4netns",), "install nftables"),
         (("pasta", "slirp4netns", "nft"), ""),
@@ -532,9 +532,10 @@ def test_what_is_missing_is_said_with_what_to_do(present: tuple[str, ...], said:
     found = find_tools(lambda name, path: f"/usr/bin/{name}" if name in present else None, tun="/dev/null")
     assert said in found.why_not
     assert bool(found.why_not) == bool(said)
-    if "pasta" in present:
-        assert found.helper is not None
-        assert not found.helper.tells
+    if present:
+        assert (found.helper is not None) == (present != ("nft",))
+    if found.helper is not None:
+        assert found.helper.tells == ("slirp4netns" in present)
     assert "modprobe tun" in find_tools(lambda name, path: name, tun="/no/such/device").why_not
 
 

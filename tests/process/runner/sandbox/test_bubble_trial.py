@@ -79,7 +79,7 @@ def test_without_programs_for_the_network(tmp_path: Path) -> None:
     """Runs would have none: the operator chooses which."""
     path = programs(tmp_path / "bin", "bwrap")
     answer = said(tmp_path / "data", network="fastflow", PATH=path)
-    assert answer.startswith("Neither pasta nor slirp4netns is here")
+    assert answer.startswith("Neither slirp4netns nor pasta is here")
     assert "FASTFLOW_NETWORK=none" in answer
     assert "FASTFLOW_NETWORK=host" in answer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec.structs import replace
 
@@ -47,7 +49,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """The network of runs."""
     network_max: NetworkMax = "internet"
     """The most network that a pipeline may have."""
-    pool: Pool | None = None
+    pool: Pool[Any] | None = None
     """The warm part of ``sandboxes``; its ``keep`` must run."""
     image_gc: ImageGc | None = None
     """Removes old worker images; its ``keep`` must run."""

@@ -29,8 +29,10 @@ from fastflow_runner.sandbox.bubble.syscalls import program
 from fastflow_runner.sandbox.bubble.system import own_python, system_view
 from fastflow_runner.sandbox.bubble.tools import NoBubble, find_bubblewrap
 from fastflow_runner.sandbox.bubble.users import can_be
-from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.demand import WarmLimits
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.network import openings, package_hosts
+from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.settings import RunnerSettings
 
 PROVE_S: Final = 30.0
@@ -72,11 +74,22 @@ async def bubble_backend(
     sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
+    blank = blank_spec(settings, place)
+    memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
+    pool = Pool(
+        sandboxes,
+        blank,
+        installation=installation,
+        keeper={LABEL_KEEPER: runner},
+        size_max=settings.pool_size_max,
+        usual=WarmLimits(memory_bytes_max, None),
+    )
     backend = Backend(
         kind="bubble",
         outlives=outlives,
         daemon=None,
-        sandboxes=sandboxes,
+        sandboxes=pool,
+        pool=pool,
         environments=Environments(
             sandboxes,
             place,
@@ -86,11 +99,11 @@ async def bubble_backend(
             supply=supply(settings, found),
             budget_bytes=settings.environments_bytes_max,
         ),
-        blank=blank_spec(settings, place),
+        blank=blank,
         cell_runner=place.cell_runner,
         installation=installation,
         cores=os.cpu_count(),
-        memory_bytes_max=int(_memory_bytes() * settings.memory_share_max) or None,
+        memory_bytes_max=memory_bytes_max,
         network=settings.network,
         network_max=settings.network_max,
     )

@@ -25,7 +25,7 @@ class WarmLimits(NamedTuple):
     cpu_cores: float | None = None
 
     def can_become(self, wanted: WarmLimits) -> bool:
-        """Whether Docker can change these limits to *wanted*: it changes and sets limits, but never lifts one."""
+        """Whether a sandbox can change these limits to *wanted*: Docker changes and sets, but never lifts one."""
         return all(now is None or then is not None for now, then in zip(self, wanted, strict=True))
 
 

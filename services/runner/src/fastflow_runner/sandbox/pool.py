@@ -1,19 +1,19 @@
-"""Docker sandboxes opened ahead of time, ready for the next run. I/O; ``demand`` decides how many.
+"""Sandboxes opened ahead of time, ready for the next run. I/O; ``demand`` decides how many.
 
-A warm sandbox is an ordinary run container, created and started, with its supervisor blocked on an empty channel. It
+A warm sandbox is an ordinary sandbox of runs, created and started, with its supervisor blocked on an empty channel. It
 never ran user code, and it serves one run only. When a run takes it, the pool first sets its limits (unless they are
 equal already), then gives it the attempt's name. The name comes last, so a sandbox of that name is always as strict as
 a cold one. Only then may the runner send a job.
 
-Everything except ``open`` goes to the Docker backend. The pool opens a cold sandbox when no warm one fits: another
-kind of sandbox, a limit that cannot be lifted, an empty pool, or a warm sandbox that has died.
+Everything except ``open`` goes to the backend, which is a ``WarmSandboxes``. The pool opens a cold sandbox when no warm
+one fits: another kind of sandbox, a limit that cannot be lifted, an empty pool, or a warm sandbox that has died.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -26,10 +26,10 @@ from fastflow_runner.sandbox import (
     Held,
     Missing,
     SandboxError,
+    Sandboxes,
     SandboxSpec,
 )
 from fastflow_runner.sandbox.demand import NO_LIMITS, Demand, Open, Remove, WarmLimits, plan
-from fastflow_runner.sandbox.docker.sandboxes import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
 log = get_logger(__name__)
@@ -39,23 +39,54 @@ LOOK_S: Final = 60.0
 REFILL_PAUSE_S: Final = 0.15
 """Pause before a refill, which would otherwise take processor time from the run that has just begun."""
 YIELD_S: Final = 10.0
-"""How long a refill waits while runs open cold sandboxes: Docker gives both the same processors."""
+"""How long a refill waits while runs open cold sandboxes: both need the same processors."""
 AGAIN_S: Final = 5.0
 """Pause after an error of the daemon."""
 
 
-class _Warm(NamedTuple):
+class WarmChannel(Channel, Protocol):
+    """A channel to a sandbox that may have ended, or got another name, while nobody used it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be sent or received."""
+
+    @property
+    def removable_as(self) -> str:
+        """What ``remove`` takes for this sandbox, whatever its name is by now."""
+
+
+C = TypeVar("C", bound=WarmChannel)
+
+
+class WarmSandboxes(Sandboxes, Protocol[C]):
+    """A backend whose sandboxes can be opened before their run is known."""
+
+    async def open(self, spec: SandboxSpec) -> C:
+        """See ``Sandboxes``."""
+
+    async def limit(self, channel: C, spec: SandboxSpec) -> None:
+        """Set the limits of *spec* on a running sandbox. It need not be able to lift one.
+
+        Raises ``Missing``, ``DaemonUnreachable``, ``SandboxError``.
+        """
+
+    async def rename(self, channel: C, name: str) -> None:
+        """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``DaemonUnreachable``, ``SandboxError``."""
+
+
+class _Warm(NamedTuple, Generic[C]):
     name: str
-    channel: DockerChannel
+    channel: C
     limits: WarmLimits
 
 
-class Pool:
-    """Docker sandboxes, some of them kept warm for the next runs. A ``Sandboxes``."""
+class Pool(Generic[C]):
+    """Sandboxes, some of them kept warm for the next runs. A ``Sandboxes``."""
 
     def __init__(
         self,
-        sandboxes: DockerSandboxes,
+        sandboxes: WarmSandboxes[C],
         blank: SandboxSpec,
         *,
         installation: str,
@@ -75,7 +106,7 @@ class Pool:
         self._installation = installation
         self._keeper = keeper
         self._size_max = size_max
-        self._waiting: list[_Warm] = []
+        self._waiting: list[_Warm[C]] = []
         self._ours: set[str] = set()
         """Names of all warm sandboxes, including those being opened or taken."""
         self._usual = usual
@@ -111,7 +142,7 @@ class Pool:
         except DaemonUnreachable:
             raise
         except SandboxError:
-            self._demand.forget(limits)  # Docker may refuse these limits, which must not block refills with others
+            self._demand.forget(limits)  # the backend may refuse these limits, which must not block refills with others
             raise
 
     async def held(self) -> tuple[Held, ...]:
@@ -124,7 +155,7 @@ class Pool:
         await self._sandboxes.remove(name)
 
     async def prove(self) -> None:
-        """Open one sandbox to test the daemon. Keep it warm unless the size is 0. Raises ``SandboxError``."""
+        """Open one sandbox to test the backend. Keep it warm unless the size is 0. Raises ``SandboxError``."""
         await self.held()
         await self._open_warm(self._usual)
         if self._size_max == 0:
@@ -175,7 +206,7 @@ class Pool:
             await warm.channel.close()
         await self._sandboxes.close()
 
-    def _take(self, wanted: WarmLimits) -> _Warm | None:
+    def _take(self, wanted: WarmLimits) -> _Warm[C] | None:
         """Take the best fitting warm sandbox from the pool, or return None."""
         fitting = [warm for warm in self._waiting if warm.limits.can_become(wanted)]
         if not fitting:
@@ -184,7 +215,7 @@ class Pool:
         self._waiting.remove(best)
         return best
 
-    async def _assign(self, warm: _Warm, spec: SandboxSpec) -> bool:
+    async def _assign(self, warm: _Warm[C], spec: SandboxSpec) -> bool:
         """Turn *warm* into the sandbox of *spec*. Return False if it has died."""
         try:
             if not warm.channel.is_over:
@@ -242,9 +273,9 @@ class Pool:
             with suppress(Detached):  # ``_assign`` handles a dead one
                 await warm.channel.send(mark(warm.channel.token) + beat)
 
-    async def _discard(self, warm: _Warm) -> None:
+    async def _discard(self, warm: _Warm[C]) -> None:
         await warm.channel.close()
-        await self._sandboxes.remove(warm.channel.container_id)
+        await self._sandboxes.remove(warm.channel.removable_as)
         self._ours.discard(warm.name)
 
     def _likely(self) -> list[WarmLimits]:

@@ -32,9 +32,9 @@ are three steps, each in its own sandbox:
 
 A build has no password: see ``access`` and ``relay``.
 
-Under bubblewrap all of this is one user, so mounts do it: a run gets ``envs``, ``trees``, ``python`` and ``locks``, and a
-build only ``python`` and its own tree, which ``wheels`` leaves empty for it. It cannot lock ``builds``: the age of its tree
-protects that from the collector.
+Under bubblewrap all of this is one user, so mounts do it: a run gets ``envs``, ``trees``, ``python`` and ``locks``, and
+a build only ``python`` and its own tree, which ``wheels`` leaves empty for it. A build cannot lock ``builds``, so the
+age of its tree protects that from the collector.
 
 In the process sandbox all of this is one user, the same one that runs the scripts.
 

@@ -50,7 +50,7 @@ class suppress:  # noqa: N801 - as contextlib names it
         return kind is not None and issubclass(kind, self._exceptions)
 
 
-class _Rules:
+class _JsonRules:
     """What ``json.loads`` tells the scanner."""
 
     strict = True
@@ -64,7 +64,7 @@ def _reader() -> Callable[[str | bytes], Any]:
     module = _first("_json", "json")
     if not hasattr(module, "make_scanner"):
         return module.loads  # type: ignore[no-any-return]
-    scan = module.make_scanner(_Rules)
+    scan = module.make_scanner(_JsonRules)
 
     def read(text: str | bytes) -> Any:
         """Return the value of a JSON text without space around it. Raises ``ValueError``."""

@@ -34,6 +34,9 @@ KILL_AGAIN_S = 0.05
 
 FAREWELL_S = 2.0
 
+LOOK_S = 5.0
+"""Between two looks whether anybody can still reach this process after its job."""
+
 FILES_OPEN_MAX = 4096
 """As the runner asks of Docker."""
 
@@ -103,7 +106,7 @@ class Supervisor:
             return self._deadlines.next_at
         if self._phase == DRAINING and not self._child.is_gone:
             return now + KILL_AGAIN_S
-        return NEVER
+        return now + LOOK_S if self._phase == EXITED else NEVER
 
     # Frames from the runner.
 
@@ -234,6 +237,8 @@ class Supervisor:
                 self._link.send_sample(**self._usage.sample(now))
         elif self._phase == DRAINING:
             self._drain(now)
+        elif self._phase == EXITED and self._result is None and os.fstat(0).st_nlink == 0:
+            self._leave()  # somebody has deleted the pipe through which a runner could come
 
     def _end_script(self) -> None:
         self._phase = DRAINING

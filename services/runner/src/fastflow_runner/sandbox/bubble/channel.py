@@ -14,7 +14,7 @@ from typing import Final
 
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import Detached, SandboxEnd
-from fastflow_runner.sandbox.bubble.folder import SandboxFolder
+from fastflow_runner.sandbox.bubble.folder import SandboxFolder, has_ended
 
 log = get_logger(__name__)
 
@@ -33,14 +33,21 @@ class ProcessEnd:
             descriptor: Of the process, ours from now on; None: it has ended.
             then: Is called at its end.
         """
-        self.has_come = descriptor is None
+        self._has_come = descriptor is None
         self._descriptor = descriptor
         self._then = then
         if descriptor is not None:
             asyncio.get_running_loop().add_reader(descriptor, self._note)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether the process has ended, also where the event loop has not told yet."""
+        if self._descriptor is not None and has_ended(self._descriptor):
+            self._note()
+        return self._has_come
+
     def _note(self) -> None:
-        self.has_come = True
+        self._has_come = True
         self.close()
         self._then()
 
@@ -76,6 +83,10 @@ class BubbleChannel:
     @property
     def token(self) -> bytes:
         return self._token
+
+    @property
+    def removable_as(self) -> str:
+        return self.folder.name
 
     @property
     def is_over(self) -> bool:

@@ -31,12 +31,14 @@ from fastflow_runner.sandbox import AlreadyExists, Missing
 _SAID_BYTES_MAX: Final = 2000
 
 
-class BubbleRecord(msgspec.Struct, frozen=True):
+class BubbleRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the runner that opened a sandbox leaves to the next one."""
 
     labels: dict[str, str]
     token: str
     """In hexadecimal digits."""
+    cgroup: str = ""
+    """The name of its control group, which stays when the sandbox is renamed; empty: the sandbox's name."""
 
 
 class _Status(msgspec.Struct, frozen=True, rename="kebab"):
@@ -121,7 +123,7 @@ class SandboxFolder:
             descriptor = os.pidfd_open(pid)
         except OSError:
             return None
-        if self.is_alive() and _is_first(pid) and not _has_ended(descriptor):
+        if self.is_alive() and _is_first(pid) and not has_ended(descriptor):
             return descriptor
         os.close(descriptor)
         return None
@@ -164,6 +166,23 @@ class SandboxFolder:
             return file.read().decode("utf-8", "replace").strip()
         return ""
 
+    def rename(self, name: str) -> SandboxFolder:
+        """Give the folder another name, and return it. Raises ``AlreadyExists``, ``Missing``, ``OSError``."""
+        target = SandboxFolder(self.path.with_name(name))
+        try:
+            target.path.mkdir(mode=0o700)  # takes the name; the rename replaces only what is empty
+        except FileExistsError:
+            raise AlreadyExists(f"there is a sandbox {name} already.") from None
+        try:
+            self.path.rename(target.path)
+        except OSError as error:
+            with suppress(OSError):
+                target.path.rmdir()
+            if isinstance(error, FileNotFoundError):
+                raise Missing(f"there is no sandbox {self.name}.") from None
+            raise
+        return target
+
     def remove(self) -> None:
         """Remove the folder; the name is free. Can be repeated."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -188,7 +207,7 @@ def folders(root: Path) -> list[SandboxFolder]:
         return []
 
 
-def _has_ended(process: int) -> bool:
+def has_ended(process: int) -> bool:
     """Whether a process has ended, though nobody may have asked for its exit code yet."""
     poll = select.poll()
     poll.register(process, select.POLLIN)

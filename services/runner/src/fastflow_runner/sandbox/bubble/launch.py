@@ -1,6 +1,7 @@
 """Starts one sandbox: bubblewrap, and between its walls and its first instruction what the runner adds. I/O.
 
-Bubblewrap makes the namespaces and waits. Meanwhile the runner limits the process and connects it, then lets it go on.
+Bubblewrap makes the namespaces and waits. Meanwhile the runner limits the process and orders its network, then lets it
+go on. It is handed out when its supervisor has started and its network is there, whichever comes later.
 """
 
 from __future__ import annotations

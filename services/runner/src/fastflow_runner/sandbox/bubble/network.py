@@ -2,7 +2,7 @@
 
 A sandbox has a network namespace of its own. A helper (``pasta`` or ``slirp4netns``), which is an ordinary program
 outside, carries its packets. It reaches all that this machine reaches, so rules in the sandbox's namespace say first
-what may leave. ``keeper`` sets both up, while the sandbox waits before its first instruction.
+what may leave. ``keeper`` sets both up, while the sandbox's supervisor starts; no script runs before they are there.
 """
 
 from __future__ import annotations

@@ -59,12 +59,12 @@ def program_path() -> str:
 
 
 def find_tools(which: Callable[..., str | None] = shutil.which, *, tun: str = _TUN) -> NetworkTools:
-    """Look for ``pasta``, else ``slirp4netns``, and for ``nft``."""
+    """Look for ``slirp4netns``, which takes half the time to start, else ``pasta``; and for ``nft``."""
     path = program_path()
     helper = next(
         (
             Helper(found, tells)
-            for name, tells in (("pasta", False), ("slirp4netns", True))
+            for name, tells in (("slirp4netns", True), ("pasta", False))
             if (found := which(name, path=path))
         ),
         None,
@@ -74,7 +74,7 @@ def find_tools(which: Callable[..., str | None] = shutil.which, *, tun: str = _T
 
 def _why_not(helper: Helper | None, *, has_nft: bool, tun: str) -> str:
     if helper is None:
-        return "Neither pasta nor slirp4netns is here, which give sandboxes their network; install passt."
+        return "Neither slirp4netns nor pasta is here, which connect sandboxes; install slirp4netns or passt."
     if not has_nft:
         return "nft is not here, which closes the networks of sandboxes; install nftables."
     if not os.path.exists(tun):

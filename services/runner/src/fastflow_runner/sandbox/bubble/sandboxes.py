@@ -49,6 +49,8 @@ class BubbleSandboxes:
         self._cgroups = cgroups
         self._more = unenforced
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._groups: dict[str, str] = {}
+        """The control group of each sandbox that this runner opened, by the sandbox's name."""
         self._opening: set[str] = set()
         self._channels: dict[str, BubbleChannel] = {}
         """The latest of each sandbox."""
@@ -72,10 +74,11 @@ class BubbleSandboxes:
         folder = SandboxFolder(self._root / spec.name)
         token = secrets.token_bytes(16)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.make(BubbleRecord(labels=dict(spec.labels), token=token.hex()))
+        folder.make(BubbleRecord(labels=dict(spec.labels), token=token.hex(), cgroup=spec.name))
         try:
             limits = (spec.memory_bytes, spec.cpu_cores, spec.processes_max)
             cgroup = await asyncio.to_thread(self._cgroups.make, spec.name, *limits)
+            self._groups[spec.name] = spec.name
 
             async def prepare(pid: int) -> asyncio.Task[None] | None:
                 await asyncio.to_thread(cgroup.join, pid)
@@ -87,6 +90,24 @@ class BubbleSandboxes:
         except BaseException:
             await asyncio.shield(self._remove(folder))
             raise
+
+    async def limit(self, channel: BubbleChannel, spec: SandboxSpec) -> None:
+        """See ``WarmSandboxes``. What no control group limits, the supervisor watches from the job on."""
+        await asyncio.to_thread(self._cgroup(channel.folder).limit, spec.memory_bytes, spec.cpu_cores)
+
+    async def rename(self, channel: BubbleChannel, name: str) -> None:
+        """See ``WarmSandboxes``."""
+        former = channel.folder
+        self._opening.add(name)  # a listing must not mistake its folder for a leftover
+        try:
+            channel.folder = former.rename(name)
+            self._groups[name] = self._groups.pop(former.name)
+            self._channels[name] = self._channels.pop(former.name)
+            self._processes[name] = self._processes.pop(former.name)
+        except OSError as error:
+            raise SandboxError(f"the sandbox {former.name} cannot be renamed: {error}.") from error
+        finally:
+            self._opening.discard(name)
 
     async def held(self) -> tuple[Held, ...]:
         """List all sandboxes, and remove what a killed runner left half made."""
@@ -104,7 +125,8 @@ class BubbleSandboxes:
             try:
                 found.append(Held(name=folder.name, labels=folder.record().labels, running=folder.is_alive()))
             except Missing:
-                found.append(folder)
+                if folder.path.exists():  # else it has another name by now
+                    found.append(folder)
         return found
 
     async def attach(self, held: Held) -> BubbleChannel:
@@ -123,6 +145,7 @@ class BubbleSandboxes:
         self._processes.pop(folder.name, None)
         self._channels.pop(folder.name, None)
         await cgroup.remove()
+        self._groups.pop(folder.name, None)
         await asyncio.to_thread(folder.remove)
 
     def _channel(self, folder: SandboxFolder, token: bytes, cgroup: Cgroup) -> BubbleChannel:
@@ -130,7 +153,13 @@ class BubbleSandboxes:
         return channel
 
     def _cgroup(self, folder: SandboxFolder) -> Cgroup:
-        return self._cgroups.get(folder.name, folder.pid())
+        try:
+            name = folder.record().cgroup or folder.name
+        except Missing:
+            if (known := self._groups.get(folder.name)) is None:  # half made, or renamed: the name's group is another's
+                return Cgroup(folder.name, {})
+            name = known
+        return self._cgroups.get(name, folder.pid())
 
     async def close(self) -> None:
         """Sandboxes remain."""

@@ -134,17 +134,14 @@ class DockerSandboxes:
         return await self._firewall.look_up(spec.network, spec.reach)
 
     async def limit(self, channel: DockerChannel, spec: SandboxSpec) -> None:
-        """Set the limits of *spec* on a running sandbox. It cannot lift a limit.
-
-        Raises ``Missing``, ``DaemonUnreachable``, ``SandboxError``.
-        """
+        """See ``WarmSandboxes``. Docker cannot lift a limit."""
         async with answers(channel.name):
             await self._docker._query_json(
                 f"containers/{channel.container_id}/update", method="POST", data=limits_config(spec)
             )
 
     async def rename(self, channel: DockerChannel, name: str) -> None:
-        """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``DaemonUnreachable``, ``SandboxError``."""
+        """See ``WarmSandboxes``."""
         async with answers(name, conflict=AlreadyExists):
             await self._docker.containers.container(channel.container_id).rename(name)
         channel.name = name
@@ -213,6 +210,10 @@ class DockerChannel:
     def is_over(self) -> bool:
         """Whether the daemon has ended the stream: nothing more can be sent or received."""
         return self._stream is None or self._stream.is_over
+
+    @property
+    def removable_as(self) -> str:
+        return self.container_id
 
     @property
     def token(self) -> bytes:
