@@ -291,10 +291,11 @@ class Supervisor:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``supervisor [--bare] [--work DIR] [--eof-is-death] [--read-only=DIR ...]``.
+    """Run ``supervisor [--bare=FD] [--work DIR] [--eof-is-death] [--read-only=DIR ...]``.
 
     ``--processes-max``: no control group counts them, so the kernel's count for this user in its name space does.
-    ``--bare``: what started this process has set no limits, and left it descriptors that nobody here may have.
+    ``--bare``: what started this process has set no limits, and left it descriptors that nobody here may have. A byte
+    to this one says that all is set.
 
     Args:
         argv: The arguments without the program's name.
@@ -302,13 +303,15 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    if "--bare" in argv:
-        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    options = dict(word.split("=", 1) for word in argv if word.startswith(("--bare=", "--processes-max=")))
+    if "--processes-max" in options:
+        processes_max = int(options["--processes-max"])
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes_max, processes_max))
+    if "--bare" in options:
+        opened_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_OPEN_MAX, FILES_OPEN_MAX))
-    for word in argv:
-        if word.startswith("--processes-max="):
-            processes_max = int(word.partition("=")[2])
-            resource.setrlimit(resource.RLIMIT_NPROC, (processes_max, processes_max))
+        os.write(int(options["--bare"]), b"x")
+        os.closerange(3, opened_max)
     work = argv[argv.index("--work") + 1] if "--work" in argv else "/work"
     read_only = [word.partition("=")[2] for word in argv if word.startswith("--read-only=")]
     return Supervisor(work, eof_is_death="--eof-is-death" in argv, read_only=read_only).run()

@@ -34,6 +34,8 @@ class Descriptors(msgspec.Struct, frozen=True):
     """Gets the exit code of the sandbox at its end."""
     block: int
     """The sandbox waits for a byte here before it starts."""
+    began: int
+    """Gets a byte from the supervisor, and has its end at the start of the supervisor or the end of the sandbox."""
     seccomp: int | None = None
     """The filter of system calls."""
 
@@ -88,5 +90,5 @@ def bubble_command(
     words += ["--info-fd", str(open_.info), "--json-status-fd", str(open_.status), "--block-fd", str(open_.block)]
     if open_.seccomp is not None:
         words += ["--seccomp", str(open_.seccomp)]
-    words += ["--", python, "-I", "-S", f"{GUEST_PATH}/supervisor/__main__.py", "--bare"]
+    words += ["--", python, "-I", "-S", f"{GUEST_PATH}/supervisor/__main__.py", f"--bare={open_.began}"]
     return [*words, f"--processes-max={spec.processes_max}"] if limits_processes else words

@@ -90,7 +90,7 @@ async def launch(
                 launcher.view.links,
                 launcher.view.env,
                 files,
-                Descriptors(info=its_info, status=status, block=its_block, seccomp=seccomp[0] if seccomp else None),
+                Descriptors(its_info, status, its_block, its_began, seccomp=seccomp[0] if seccomp else None),
                 shares_network=plan.is_shared,
                 limits_processes=limits_processes,
             )
@@ -100,18 +100,18 @@ async def launch(
                 spawn, [*launcher.bubblewrap.files, *(mount.source for mount in mounts)], spec.user
             )
         going_on: asyncio.Task[None] | None = None
+        is_there = False
         try:
             async with asyncio.timeout(START_S):
                 if (pid := _pid(await _read(info))) is not None:
                     going_on = await prepare(pid)
                     with suppress(BrokenPipeError):  # it has ended
                         os.write(block, b"x")
-                    await _read(began)  # only the sandbox has the other end, which the supervisor closes first of all
+                    is_there = bool(await _read(began))  # only the sandbox has the other end: else it has ended
                     if going_on is not None:
                         await going_on
-            if (first := folder.process()) is None:
+            if not is_there:
                 raise SandboxError(_why(folder))
-            os.close(first)
         except BaseException as error:
             said = folder.said()
             if going_on is not None:
