@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups
@@ -122,6 +123,29 @@ async def watched(place: Place) -> Place:
     """A place where no kernel limits a sandbox."""
     place.sandboxes._cgroups = Cgroups({}, ())  # type: ignore[attr-defined]
     return place
+
+
+async def test_a_lower_limit_of_the_runner_stays(watched: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its supervisor starts, and does not try to raise what it may not raise."""
+    wrapper = Path(str(watched.sandboxes._root) + ".sh")  # type: ignore[attr-defined]
+    launcher = watched.sandboxes._launcher  # type: ignore[attr-defined]
+    wrapper.write_text(
+        f'#!/bin/sh\nulimit -n 1000; ulimit -p 500 2>&- || ulimit -u 500\nexec {launcher.bubblewrap.path} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(
+        watched.sandboxes,
+        "_launcher",
+        replace(
+            launcher,
+            bubblewrap=replace(
+                launcher.bubblewrap, path=str(wrapper), files=(*launcher.bubblewrap.files, str(wrapper))
+            ),
+        ),
+    )
+    source = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(6))"
+    transcript = await watched.run(source, channel=await watched.open(processes_max=600))
+    assert transcript.stdout == b"(1000, 1000) (500, 500)\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up rights of root, and hide control groups")

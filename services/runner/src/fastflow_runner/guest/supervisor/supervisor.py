@@ -305,13 +305,19 @@ def main(argv: Sequence[str]) -> int:
     """
     options = dict(word.split("=", 1) for word in argv if word.startswith(("--bare=", "--processes-max=")))
     if "--processes-max" in options:
-        processes_max = int(options["--processes-max"])
-        resource.setrlimit(resource.RLIMIT_NPROC, (processes_max, processes_max))
+        _limit(resource.RLIMIT_NPROC, int(options["--processes-max"]))
     if "--bare" in options:
         opened_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_OPEN_MAX, FILES_OPEN_MAX))
+        _limit(resource.RLIMIT_NOFILE, FILES_OPEN_MAX)
         os.write(int(options["--bare"]), b"x")
         os.closerange(3, opened_max)
     work = argv[argv.index("--work") + 1] if "--work" in argv else "/work"
     read_only = [word.partition("=")[2] for word in argv if word.startswith("--read-only=")]
     return Supervisor(work, eof_is_death="--eof-is-death" in argv, read_only=read_only).run()
+
+
+def _limit(number: int, most: int) -> None:
+    """Set a limit, or keep a lower one that this process was started with and may not raise."""
+    hard = resource.getrlimit(number)[1]
+    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(number, (least, least))
