@@ -174,7 +174,9 @@ class Replica:
         self.world = world
         self.born = world.now
         self._news: list[tuple[datetime, Any]] = []
-        self._timetable = Timetable(is_own=lambda _: world.random.random() < OWN_P)
+        self._timetable = Timetable(
+            is_own=lambda _: world.random.random() < OWN_P, is_alone=lambda: len(world.schedulers) == 1
+        )
         self._firing = Firing(self._timetable, self, self, self._restart, clock=lambda: world.now)
         self._under_way: list[tuple[JobRef, Coroutine[Any, Any, None]]] = []
         for record in world.records.values():

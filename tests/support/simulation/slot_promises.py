@@ -12,11 +12,11 @@ from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slots import between
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_scheduler.schedules.backlog import LAST_WITHIN
-from fastflow_scheduler.schedules.timetable import PATIENCE
+from fastflow_scheduler.schedules.timetable import LEFT, PATIENCE
 from tests.support.simulation.schedule_world import DELAY_S, Life, World, Written
 
 DELAY = timedelta(seconds=DELAY_S)
-MOMENT = PATIENCE + 3 * DELAY
+MOMENT = LEFT + PATIENCE + 3 * DELAY
 """After this time, any living scheduler has done what was due."""
 
 

@@ -307,3 +307,22 @@ def test_many_due_slots_come_in_parts() -> None:
     parts = [made.actions(at(60), most=2) for _ in range(3)]
     assert [len(part) for part in parts] == [2, 1, 0]
     assert sorted(job.pipeline for part in parts for job, _ in fired(part)) == ["a", "b", "c"]
+
+
+def test_a_slot_that_seems_missed_is_left_to_the_others_that_live() -> None:
+    """One of them may have left it to a scheduler that ended just then; a new one must not pass over it."""
+    skips = a_record(schedule_cron="*/40 * * * *", catchup="none")
+    first = a_timetable(skips)
+    tick(first, 60)
+    (stored,) = [first._entries[DEMO].state]
+    assert stored is not None
+    made = Timetable(is_alone=lambda: False)
+    made.see_pipeline(skips)
+    made.see_state(DEMO, stored, 1)
+    born = at(40 * 60 + 3)
+    made.able(born)
+    assert actions(made, born) == []
+    assert actions(made, born + PATIENCE) == []
+    assert actions(made, born + PATIENCE + LEFT - timedelta(seconds=1)) == []
+    made.is_alone = lambda: True
+    assert len(actions(made, born + PATIENCE + LEFT)) == 1

@@ -271,14 +271,14 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str =
                 f"the bus refused stream {wanted.name}: {error.description}"
                 f"{_NO_STORE if error.err_code in _STORE_FAILED else ''}"
             ) from error
-    for stream_name, consumer in CONSUMERS:
+    await _name_installation(js, installation)
+    for stream_name, consumer in CONSUMERS:  # last: a service that finds these has all it waits for
         try:
             await js.add_consumer(stream_name, consumer)
         except APIError as error:
             raise WrongTopology(
                 f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
             ) from error
-    await _name_installation(js, installation)
 
 
 async def _name_installation(js: JetStreamContext, wanted: str) -> None:

@@ -63,7 +63,7 @@ class Clock:
         self._schedules = ScheduleStore(bus)
         self._states = States(bus)
         self._peers = Peers(bus)
-        self._timetable = Timetable(is_own=self._peers.share.is_own)
+        self._timetable = Timetable(is_own=self._peers.share.is_own, is_alone=self._peers.share.is_alone)
         self._firing = Firing(self._timetable, starter, self._states, on_restart, clock=now)
         self._firing_at_once = asyncio.Semaphore(FIRE_MAX)
         self._settling_at_once = asyncio.Semaphore(SETTLE_MAX)

@@ -44,6 +44,10 @@ class Share:
         for other in [one for one, heard_at in self._others.items() if heard_at < at - GONE_S]:
             del self._others[other]
 
+    def is_alone(self) -> bool:
+        """Whether no other scheduler is known to live."""
+        return not self._others
+
     def is_own(self, job: JobRef) -> bool:
         """Whether *job* belongs to this scheduler. If one ends, its jobs move, evenly, and no others (rendezvous)."""
         own = _weight(self.own, job)

@@ -83,6 +83,8 @@ class _Entry:
     wake_at: datetime | None = None
     due_at: datetime | None = None
     """When its next action is due; ``wake_at`` is later while that is left to another scheduler."""
+    seems_missed: bool = False
+    """Its next slot was due before this scheduler was able to run it. Another one may still run it."""
 
     def settled(self, now: datetime) -> ScheduleState | None:
         """The state that must be stored; None if it is stored already."""
@@ -99,9 +101,11 @@ class Timetable:
     """All schedules, including those of ``restart_interval``.
 
     *is_own*: whether this scheduler carries out the actions of a schedule; the others leave it to this one for a while.
+    *is_alone*: whether no other scheduler lives. Others may have left a slot that seems missed to one that has ended.
     """
 
     is_own: Callable[[JobRef], bool] = lambda _: True
+    is_alone: Callable[[], bool] = lambda: True
     _able_since: datetime | None = None
     _able_at: datetime | None = None
     _entries: dict[JobRef, _Entry] = field(default_factory=lambda: defaultdict(_Entry))
@@ -181,7 +185,7 @@ class Timetable:
             if entry is None or entry.wake_at != wake_at or entry.is_busy:
                 continue
             assert entry.due_at is not None
-            if now < entry.due_at + LEFT and not self.is_own(job):
+            if now < entry.due_at + LEFT and self._is_left(job, entry):
                 entry.wake_at = now + LEFT_LOOK
                 heapq.heappush(self._heap, (entry.wake_at, job))
                 continue
@@ -192,6 +196,10 @@ class Timetable:
                 entry.wake_at, entry.is_busy = None, True
                 found.append(action)
         return found
+
+    def _is_left(self, job: JobRef, entry: _Entry) -> bool:
+        """Whether a due action is left to the other schedulers for now."""
+        return not self.is_own(job) or (entry.seems_missed and not self.is_alone())
 
     def done(self, job: JobRef, *, not_before: datetime | None = None) -> None:
         """Take in that the action of *job* is over. *not_before*: it failed, and the next try comes then."""
@@ -247,6 +255,7 @@ class Timetable:
         ]
 
     def _wake_at(self, entry: _Entry, now: datetime) -> datetime | None:
+        entry.seems_missed = False
         if entry.is_busy or self._able_since is None:
             return None
         if entry.settled(now) is not None:
@@ -258,7 +267,8 @@ class Timetable:
             slot = next_slot(entry.schedule, entry.done_until, entry.state.anchor)
             if slot is None:
                 return None
-            wake_at = slot if slot > self._able_since else self._able_since + PATIENCE
+            entry.seems_missed = slot <= self._able_since
+            wake_at = self._able_since + PATIENCE if entry.seems_missed else slot
         return max(wake_at, entry.not_before) if entry.not_before else wake_at
 
     def _action(self, job: JobRef, entry: _Entry, now: datetime) -> Action | None:
