@@ -57,7 +57,7 @@ async def full(here: World) -> RunRecord:
 
 
 async def decided(here: World) -> None:
-    """Wait until nothing that starts a run waits for its decision, whoever sent it."""
+    """Wait until nothing that starts a run waits for its decision."""
     async with asyncio.timeout(DECIDED_S):
         while (await here.bus.js.stream_info(streams.TRIGGERS)).state.messages:
             await asyncio.sleep(0.05)

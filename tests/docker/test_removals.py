@@ -102,7 +102,7 @@ def _is_of(container: object, run_id: str) -> bool:
 
 
 async def test_removals_are_bounded(place: Place, daemon: SlowDaemon) -> None:
-    """Two wait and one of them is under way; whoever brings the third removes it before going on."""
+    """Two wait and one of them is under way; the attempt that brings the third removes it before going on."""
     made = await opened(place, 3)
     removals = Removals(place.sandboxes, waiting_max=2)
     async with at_work(removals.keep()):

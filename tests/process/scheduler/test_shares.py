@@ -1,4 +1,4 @@
-"""Many schedules share an instant, and three schedulers share them: each slot is one run, whoever dies."""
+"""Many schedules share an instant, and three schedulers share them: each slot is one run, even if one dies."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class _Keeper:
                 (sys.executable, "-I", "-S", str(_KEEPER), str(its.fileno()), *user),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # wardens outlive the runner, and whoever reads its output waits for its end
+                stderr=subprocess.DEVNULL,  # wardens outlive the runner, and a reader of its output waits for its end
                 pass_fds=(its.fileno(),),
                 cwd="/",
                 env={"PATH": program_path()},
