@@ -1,4 +1,4 @@
-"""``fastflow up`` with bubblewrap: packages built from source, as root and as an ordinary user, and what their code reaches."""
+"""``fastflow up`` with bubblewrap: packages built from source, by root and other users, and what their code reaches."""
 
 from __future__ import annotations
 
