@@ -14,7 +14,7 @@ SUBJECT = "ff.test.echo"
 
 
 async def test_each_of_many_requests_gets_its_own_answer_in_any_order(bus: Bus) -> None:
-    """The first request makes the subscription of all answers, whoever sends it."""
+    """The first request makes the subscription of all answers."""
     held: list[Msg] = []
     count = 200
 

@@ -87,7 +87,7 @@ async def test_the_page_with_67_pipelines_is_small_on_the_wire(client: Client) -
 
 
 async def test_a_bar_of_the_strip_leads_to_its_run(client: Client) -> None:
-    """Its link has the beginning of the id; one that is too short or nobody's leads nowhere."""
+    """Its link has the beginning of the id; one that is too short, or of no run, leads nowhere."""
     page = (await ask(client, "/", "Accept: text/html")).body.decode()
     links = set(re.findall(r'href="(/runs/[^"]{11})" tabindex', page))
     assert len(links) == PIPELINES * 20

@@ -61,7 +61,7 @@ async def trigger_all(bus: Bus, gateways: list[Client]) -> tuple[set[RunId], int
 
 
 async def all_decided(bus: Bus) -> None:
-    """Return once nothing that starts a run waits for its decision, whoever sent it."""
+    """Return once nothing that starts a run waits for its decision."""
     while (await bus.js.stream_info(streams.TRIGGERS)).state.messages:
         await asyncio.sleep(0.02)
 
