@@ -27,17 +27,22 @@ class Evidence(NamedTuple):
     logs: dict[tuple[RunRef, int], list[Written]]
     """By run and attempt."""
     containers: list[Container]
+    stored_at: dict[RunRef, list[int]]
+    """The bus's sequence of each revision."""
 
 
 async def gather(world: World) -> Evidence:
     """Read all of it. No run may still be active."""
     revisions: dict[RunRef, list[RunRecord]] = defaultdict(list)
+    stored_at: dict[RunRef, list[int]] = defaultdict(list)
     bucket = f"$KV.{subjects.RUNS}."
     for message in await stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):
-        revisions[subjects.parse_run_key(message.subject.removeprefix(bucket))].append(RUN.decode(message.data))
+        ref = subjects.parse_run_key(message.subject.removeprefix(bucket))
+        revisions[ref].append(RUN.decode(message.data))
+        stored_at[ref].append(message.sequence)
     logs: dict[tuple[RunRef, int], list[Written]] = {}
     for ref, runs in revisions.items():
         for number in range(1, len(runs[-1].attempts) + 1):
             found = await stored(world.bus, streams.LOGS, subjects.log(ref, number))
             logs[ref, number] = [Written(message.sequence, CHUNK.decode(message.data)) for message in found]
-    return Evidence(revisions, logs, await world.containers())
+    return Evidence(revisions, logs, await world.containers(), stored_at)

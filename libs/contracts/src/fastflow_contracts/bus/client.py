@@ -28,6 +28,10 @@ from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream, str
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
 ANSWER_S = 5.0
+READ_S = (1.0, 1.0, 3.0)
+"""How long a read waits for an answer before it asks again, and gives up. Of several servers the one that is asked may
+have stopped; the next request may reach another one.
+"""
 """After this long a request to the bus counts as unanswered."""
 WRITE_S = 30.0
 """How long a write is repeated before the bus counts as unavailable."""
@@ -164,11 +168,7 @@ class Bus:
 
     async def newest(self, stream: str, subject: str) -> Newest | None:
         """Return the newest message on *subject*, which has no wildcards, or None. Raises as ``get``."""
-        request = f"$JS.API.DIRECT.GET.{stream}.{subject}"
-        try:
-            message = await self.client.request(request, b"", timeout=ANSWER_S)
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {subject}.") from error
+        message = await self._read(f"$JS.API.DIRECT.GET.{stream}.{subject}", subject)
         headers = dict(message.headers or {})
         if headers.get("Status") == "404":
             return None
@@ -180,6 +180,19 @@ class Bus:
             int(headers["Nats-Sequence"]),
             datetime.fromisoformat(headers["Nats-Time-Stamp"]),
         )
+
+    async def _read(self, request: str, subject: str) -> Msg:
+        """Return the answer to *request*. Raises ``Unavailable``."""
+        silence: Exception | None = None
+        for timeout_s in READ_S:
+            try:
+                return await self.client.request(request, b"", timeout=timeout_s)
+            except (nats.errors.TimeoutError, TimeoutError) as error:
+                silence = error
+            except nats.errors.Error as error:
+                silence = error
+                break
+        raise Unavailable(f"the bus did not answer while reading {subject}.") from silence
 
     async def last_sequence(self, stream: str) -> int:
         """Return the sequence of the newest message that *stream* ever had; 0 if it never had one."""

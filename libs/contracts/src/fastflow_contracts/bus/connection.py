@@ -22,6 +22,8 @@ REFUSED = "authorization violation"
 """The error text of a server for wrong credentials."""
 
 CONNECT_S = 10.0
+PING_S = 3
+"""Between two looks whether the server still answers. After three without an answer the client goes to another one."""
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +70,7 @@ async def connect(
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
                 connect_timeout=3,
-                ping_interval=5,
+                ping_interval=PING_S,
                 max_outstanding_pings=2,
                 pending_size=-1,  # a publish without a connection fails at once; it is not replayed much later
                 inbox_prefix=inbox,

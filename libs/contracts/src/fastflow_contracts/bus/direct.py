@@ -16,7 +16,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.msg import Msg
 
-from fastflow_contracts.bus.client import ANSWER_S, Bus
+from fastflow_contracts.bus.client import ANSWER_S, READ_S, Bus
 from fastflow_contracts.bus.errors import Rejected, Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 
@@ -125,8 +125,21 @@ async def subjects_of(bus: Bus, stream: str, subject: str) -> list[str]:
             return found
 
 
+class _Silent(Unavailable):
+    """No part of an answer came."""
+
+
 async def _ask(bus: Bus, stream: str, request: dict[str, Any]) -> tuple[list[StoredMessage], Msg]:
-    """Return the messages of one answer and the server's mark of its end."""
+    """Return the messages of one answer and the mark of its end. Asks again while nothing comes: ``READ_S``."""
+    *others, last = READ_S
+    for silent_s in others:
+        with contextlib.suppress(_Silent):
+            return await _ask_once(bus, stream, request, silent_s)
+    return await _ask_once(bus, stream, request, last)
+
+
+async def _ask_once(bus: Bus, stream: str, request: dict[str, Any], silent_s: float) -> tuple[list[StoredMessage], Msg]:
+    """As ``_ask``. Raises ``_Silent`` if nothing comes for *silent_s* seconds."""
     messages: list[StoredMessage] = []
     end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
     heard = asyncio.Event()
@@ -149,7 +162,7 @@ async def _ask(bus: Bus, stream: str, request: dict[str, Any]) -> tuple[list[Sto
         try:
             await bus.client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
             while not end.done():
-                async with asyncio.timeout(ANSWER_S):
+                async with asyncio.timeout(ANSWER_S if messages else silent_s):
                     await heard.wait()
                 heard.clear()
                 if bus.generation != generation:
@@ -159,7 +172,8 @@ async def _ask(bus: Bus, stream: str, request: dict[str, Any]) -> tuple[list[Sto
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
     except (nats.errors.Error, TimeoutError) as error:
-        raise Unavailable(f"the bus did not answer while {stream} was read.") from error
+        kind = _Silent if isinstance(error, TimeoutError) and not messages else Unavailable
+        raise kind(f"the bus did not answer while {stream} was read.") from error
     headers = end.result().headers or {}
     status = headers.get("Status")
     if status == "404":

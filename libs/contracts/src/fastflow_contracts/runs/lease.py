@@ -15,8 +15,8 @@ import msgspec
 from fastflow_contracts.runs.presence import LEASE_S, PRESENCE_S
 
 FENCE_S = 180.0
-CLUSTER_SILENCE_S = 25.0
-"""How long a bus of several servers may be silent when one of them freezes (measured: up to 18 s; killed: up to 10)."""
+CLUSTER_SILENCE_S = 45.0
+"""How long a bus of several servers may be silent when one of them freezes (measured: up to 37 s; killed: up to 10)."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
