@@ -5,7 +5,7 @@ on Docker's default bridge, and once on a network like that of runs, whose conta
 up a resolver in each of those.
 
 The first burst finds one waiting container; later ones find as many as the pool may hold, because the pool follows
-demand. Sandboxes of bubblewrap are never waiting: each is made for its run.
+demand.
 """
 
 from __future__ import annotations

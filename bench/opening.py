@@ -79,7 +79,13 @@ async def _once(root: Path, network: str, number: int) -> list[float]:
     watch = Watch()
 
     async def watched(
-        launcher: Launcher, folder: Any, seen: SandboxSpec, plan: NetworkPlan, _: Callable[[int], Awaitable[None]]
+        launcher: Launcher,
+        folder: Any,
+        seen: SandboxSpec,
+        plan: NetworkPlan,
+        _: Callable[[int], Awaitable[None]],
+        *,
+        limits_processes: bool,
     ) -> Any:
         watch.lap()
 
@@ -91,7 +97,7 @@ async def _once(root: Path, network: str, number: int) -> list[float]:
             watch.lap()
             return joining
 
-        process = await launch(launcher, folder, seen, plan, prepare)
+        process = await launch(launcher, folder, seen, plan, prepare, limits_processes=limits_processes)
         watch.lap()
         return process
 

@@ -21,12 +21,14 @@ from bench.table import Table, Target, figure, ms
 from fastflow_runner.sandbox.docker.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
 
 SCRIPT = 'print("first line")\n'
-ROUNDS = 120
+ROUNDS = 100
 FLOOR_EVERY = 8
 """Rounds between two measurements of ``docker run``."""
 WARM_UP = 3
 PAUSE_S = 0.5
 """Pause before each measurement: background work of the previous one must not slow this one down."""
+DOCKER_PAUSE_S = 1.5
+"""The same after a run in Docker, whose daemon removes its container and makes the next one."""
 METADATA = f'{{"webhook_key": "{KEY}", "cpu_hard_limit": 1.0, "mem_hard_limit": "256m"}}'
 HELLO = {"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}
 KINDS = {
@@ -63,6 +65,8 @@ async def measure(rounds: int = ROUNDS) -> Table:
                 for kind, each in made.items():
                     await asyncio.sleep(PAUSE_S)
                     line_s, end_s = await trigger_once(each, "hello")
+                    if kind == "Docker":
+                        await asyncio.sleep(DOCKER_PAUSE_S - PAUSE_S)
                     if number >= 0:
                         first[kind].append(line_s)
                         final[kind].append(end_s)
@@ -75,6 +79,7 @@ async def measure(rounds: int = ROUNDS) -> Table:
                     "docker", "run", "--rm", "--network=bridge", "-m", "256m", "--cpus", "1",
                     "-v", f"{folder}:/w:ro", "-w", "/w", "--entrypoint", "python3", image, "-u", "main.py",
                 )  # fmt: skip
+                await asyncio.sleep(DOCKER_PAUSE_S - PAUSE_S)
                 docker.append(floor_s)
                 docker_end.append(floor_end_s)
     none, process = "bubble without a network", "process"
