@@ -25,12 +25,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line: Count | None = None
     """Line in the file, from 1."""
     file: str | None = None
+    column: Count | None = None
+    """Character in the line, from 1, where an expression is wrong; None for other values."""
 
     def __str__(self) -> str:
+        place = _place(self.file, self.line, self.column)
         if not self.field:
-            return _printable(f"{_place(self.file, self.line)}{self.accepted}")
+            return _printable(f"{place}{self.accepted}")
         found = "is missing" if self.value is None else f"is {self.value}"
-        return _printable(f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}")
+        return _printable(f"{place}{self.field} {found}; accepted: {self.accepted}")
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,9 +59,11 @@ class Diagnostics:
         self._problems_beyond = 0
         self._notices: list[Notice] = []
 
-    def refuse(self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False) -> None:
-        """Report that the value of *field* is not accepted."""
-        self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
+    def refuse(
+        self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False, within: int | None = None
+    ) -> None:
+        """Report that the value of *field* is not accepted. *within*: the character of its text that is wrong."""
+        self._refuse(field, node, accepted, "***" if is_secret else _shown(node), within)
 
     def miss(self, field: str, within: JsonNode, accepted: str) -> None:
         """Report that the object *within* lacks the required *field*."""
@@ -91,11 +96,12 @@ class Diagnostics:
         """Notices by line, up to the limit."""
         return tuple(sorted(self._notices, key=_line))
 
-    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None) -> None:
+    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None, within: int | None = None) -> None:
         if len(self._problems) >= DIAGNOSTICS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
-        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
+        column = None if within is None else node.column_of(within)
+        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file, column=column)
         self._problems.append(problem)
 
 
@@ -127,10 +133,10 @@ def _line(diagnostic: Problem | Notice) -> int:
     return diagnostic.line or 0
 
 
-def _place(file: str | None, line: int | None) -> str:
+def _place(file: str | None, line: int | None, column: int | None = None) -> str:
     if file is None:
         return ""
-    return f"{file}: " if line is None else f"{file}:{line}: "
+    return ":".join([file, *(str(each) for each in (line, column) if each is not None)]) + ": "
 
 
 def _printable(text: str) -> str:

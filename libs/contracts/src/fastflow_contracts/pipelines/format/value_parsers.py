@@ -15,6 +15,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipelines.expressions.check import check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
 
@@ -59,6 +60,12 @@ def matching(pattern: str) -> Callable[[JsonNode], str]:
         return text(node)
 
     return read
+
+
+def expression(node: JsonNode) -> str:
+    """A text in CEL. Raises ``BadExpression``, which has a place."""
+    check_expression(text(node))
+    return text(node)
 
 
 def webhook_key(node: JsonNode) -> str | None:
