@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Entry, Put
-from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
 from fastflow_contracts.bus.together import GroupCommit
@@ -24,8 +24,8 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.concurrency import Full, Limit, run_records
-from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
+from fastflow_contracts.runs.concurrency import Full, Limit, limit_sets, run_records
+from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord, Turn
 from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
 
 CONFLICTS_MAX = 50
@@ -165,11 +165,11 @@ class RunStore:
         raise RevisionConflict(f"run {run.id} could not be stored: other writers were first; try again.")
 
     async def change(
-        self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: Limit | None = None
+        self, ref: RunRef, command: Command, *, known: Stored | None = None, limits: Sequence[Limit] = ()
     ) -> Changed:
         """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
 
-        *limit*: one that the run enters with this change. Raises as ``load``, and ``CommandRefused`` and ``Full``.
+        *limits*: those that the run enters with this change. Raises as ``load``, and ``CommandRefused`` and ``Full``.
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
@@ -182,10 +182,11 @@ class RunStore:
             run = fold(stored.run, events)
             put = self.records.write(ref, run, expect=stored.revision)
             try:
-                if limit is None:
-                    revision = await self._records_together.put(put)
+                if limits:
+                    beside = [await limit.put_for(self._bus, ref) for limit in limits]
+                    revision = (await self._bus.commit(RUNS, [put, *beside]))[0]
                 else:
-                    revision, _ = await self._bus.commit(RUNS, [put, await limit.put_for(self._bus, ref)])
+                    revision = await self._records_together.put(put)
             except RevisionConflict:
                 known = None
                 await self._step_aside()
@@ -216,6 +217,8 @@ class RunStore:
         # The record goes last, because it leads to the others.
         if run.order.root_run_id is not None:  # its count was written when its last run began
             await self._bus.purge(RUNS, subjects.chain_key(run.order.root_run_id), until=revision)
+        if run.order.turn is not None:
+            await self._remove_turns(run, run.order.turn)
         if run.order.has_input:
             key = subjects.input_key(run.ref)
             if (given := await self._bus.get(INPUTS, key)) is not None:
@@ -229,6 +232,14 @@ class RunStore:
         await self.remove(stored)
         with suppress(RevisionConflict):  # it was created again
             await self.records.delete(stored.run.ref, expect=0)
+
+    async def _remove_turns(self, run: RunRecord, turn: Turn) -> None:
+        """Remove the sets of its limit if it is the last member: there may be a key for each customer or file."""
+        for key in (subjects.turns_key(run.pipeline, turn.token), subjects.starts_key(run.pipeline, turn.token)):
+            with suppress(Unreadable):  # the next run builds it again
+                stored, revision = await limit_sets(self._bus).load(key)
+                if stored is not None and all(member.run_id == run.id for member in stored.members):
+                    await self._bus.purge(RUNS, key, until=revision)
 
     async def _renew_input(self, ref: RunRef) -> None:
         key = subjects.input_key(ref)

@@ -24,6 +24,7 @@ from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
+from fastflow_scheduler.starting.turn_groups import TurnGroups
 
 REHINT_S = 10.0
 """A run gets another hint this long after its last one, if that is not outstanding any more."""
@@ -104,10 +105,12 @@ class HintQueue:
         self._turns: dict[PipelineName, int] = {}
         """The last turn of each pipeline."""
         self._turns_taken = 0
+        self._groups = TurnGroups()
 
     def see(self, run: RunRecord, revision: int, *, at: float) -> None:
         """Take in a change, in the order of the bus."""
         self._position = max(self._position, revision)
+        self._groups.see(run)
         known = self._waiting.get(run.id)
         if not isinstance(run.state, Pending):
             if known is not None:
@@ -127,14 +130,19 @@ class HintQueue:
             self._drop(known)
         waiting = self._put(run, revision)
         is_new = not run.attempts and not run.releases and run.state.not_before <= run.created_at
-        if is_new and self.is_following and not self.concurrent_max:
+        if is_new and self.is_following and not self.concurrent_max and run.order.turn is None:
             self._mark(waiting, check_at=at + CREATOR_S)
 
     def forget(self, run_id: RunId) -> None:
         """Take in that a record was deleted."""
         self._running.discard(run_id)
+        self._groups.forget(run_id)
         if (known := self._waiting.get(run_id)) is not None:
             self._drop(known)
+
+    def replaced(self) -> list[RunRecord]:
+        """Return the runs to cancel, because newer ones replace them."""
+        return self._groups.replaced() if self.is_following else []
 
     def add(self, run: RunRecord, revision: int, free: Mapping[Kind, int], *, now: datetime, at: float) -> bool:
         """Take in a run that this scheduler has just created. Returns whether to publish its hint at once.
@@ -142,6 +150,8 @@ class HintQueue:
         *free*: as in ``due``.
         """
         if not isinstance(run.state, Pending) or run.state.not_before > now:
+            return False
+        if run.order.turn is not None:  # the feed brings it after all that were created before
             return False
         if not self.is_following:  # better one hint too many than a run that waits until all records are read
             return not self.concurrent_max
@@ -246,18 +256,24 @@ class HintQueue:
         if run.id not in lane.hinted:
             self._turns_taken += 1
             self._turns[run.pipeline] = self._turns_taken
+        self._groups.enter(run)
         lane.hinted[run.id] = check_at
         lane.check_at = min(lane.check_at, check_at)
         waiting.was_hinted = waiting.was_hinted or was_hinted
         self._tidy(lane, run.pipeline)
 
     def _advance(self, now: datetime) -> None:
-        """Put the runs that are due in their lanes."""
+        """Put the runs that are due, and whose turn it is within their limit, in their lanes."""
         while self._later and self._later[0][0] <= now:
             place = heapq.heappop(self._later)
-            if self._is_valid(place):
-                run = self._waiting[place[2]].run
-                heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), place)
+            if self._is_valid(place) and not self._groups.must_wait(self._waiting[place[2]].run):
+                self._line_up(self._waiting[place[2]])
+        for run in self._groups.admitted():
+            self._line_up(self._waiting[run.id])
+
+    def _line_up(self, waiting: _Waiting) -> None:
+        run = waiting.run
+        heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), waiting.place)
 
     def _tidy(self, lane: _Lane, name: PipelineName) -> bool:
         """Make the first place of a pipeline's queue a valid one. Returns whether there is one."""
