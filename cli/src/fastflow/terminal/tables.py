@@ -57,7 +57,7 @@ def took(run: Run, *, now: datetime) -> str:
 
 
 def reason(run: Run) -> str | None:
-    """Why the run failed, or which attempt it waits for, in a few words."""
+    """Why the run failed, or what it waits for, in a few words."""
     if run.status is Status.FAILED:
         return why(run.attempts[-1]) if run.attempts else None
     if run.refused:
@@ -66,6 +66,8 @@ def reason(run: Run) -> str | None:
         return f"attempt {run.attempt} of {run.attempts_max} waits"
     if run.attempt > 1 and run.status is Status.RUNNING:
         return f"attempt {run.attempt} of {run.attempts_max}"
+    if run.status is Status.PENDING and run.waiting_on:
+        return f"waits for {run.waiting_on}"
     return None
 
 

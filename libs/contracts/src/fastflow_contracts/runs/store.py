@@ -234,12 +234,23 @@ class RunStore:
             await self.records.delete(stored.run.ref, expect=0)
 
     async def _remove_turns(self, run: RunRecord, turn: Turn) -> None:
-        """Remove the sets of its limit if it is the last member: there may be a key for each customer or file."""
+        """Remove the sets of its limit if no other member is active: there may be a key for each customer or file.
+
+        A run that enters meanwhile writes a later revision, which stays.
+        """
         for key in (subjects.turns_key(run.pipeline, turn.token), subjects.starts_key(run.pipeline, turn.token)):
             with suppress(Unreadable):  # the next run builds it again
                 stored, revision = await limit_sets(self._bus).load(key)
-                if stored is not None and all(member.run_id == run.id for member in stored.members):
+                others = [member.ref for member in stored.members if member.run_id != run.id] if stored else []
+                if stored is not None and not await self._is_any_active(others):
                     await self._bus.purge(RUNS, key, until=revision)
+
+    async def _is_any_active(self, refs: Sequence[RunRef]) -> bool:
+        for ref in refs:
+            record = await self.records.get(ref, is_exact=True)
+            if record is not None and not record.value.is_over:
+                return True
+        return False
 
     async def _renew_input(self, ref: RunRef) -> None:
         key = subjects.input_key(ref)

@@ -20,7 +20,7 @@ _Name: TypeAlias = tuple[PipelineName, str]
 
 
 @dataclass
-class _Group:
+class _TurnGroup:
     members: dict[RunId, RunRecord] = field(default_factory=dict)
     """All that are not over."""
     inside: set[RunId] = field(default_factory=set)
@@ -33,7 +33,7 @@ class TurnGroups:
     """Fed with every change of a run, in the order of the bus."""
 
     def __init__(self) -> None:
-        self._groups: dict[_Name, _Group] = {}
+        self._groups: dict[_Name, _TurnGroup] = {}
         self._name_of: dict[RunId, _Name] = {}
         self._changed: set[_Name] = set()
         self._crowded: set[_Name] = set()
@@ -47,7 +47,7 @@ class TurnGroups:
             self.forget(run.id)
             return
         name = self._name_of[run.id] = (run.pipeline, turn.token)
-        group = self._groups.setdefault(name, _Group())
+        group = self._groups.setdefault(name, _TurnGroup())
         former, group.members[run.id] = group.members.get(run.id), run
         if isinstance(run.state, Running):
             group.due.discard(run.id)
