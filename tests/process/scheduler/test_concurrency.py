@@ -192,9 +192,8 @@ async def test_fifty_starts_at_once_queue_by_key_while_schedulers_are_killed(ser
         for token in {run.order.turn.token for run in later if run.order.turn}:
             waited = [run.id for run in later if run.order.turn and run.order.turn.token == token]
             for place, run_id in enumerate(sorted(waited, key=order.index)):
-                assert (
-                    abs(waited.index(run_id) - place) < LIMIT
-                )  # those whose turn it is at once are claimed in any order
+                # Those whose turn it is at once are claimed in any order.
+                assert abs(waited.index(run_id) - place) < LIMIT
         for run in runs:  # the sets of keys go with their last runs
             await three.runs.remove(await three.runs.load(run.ref))
         assert await limit_sets(three.bus).items(subjects.LIMIT_KEYS) == []
