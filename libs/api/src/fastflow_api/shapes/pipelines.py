@@ -21,12 +21,15 @@ class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
     line: int | None = None
     """Line in the file, from 1."""
     file: str | None = None
+    column: int | None = None
+    """Character in the line, from 1, where an expression is wrong; null for other values."""
 
     def __str__(self) -> str:
+        place = _place(self.file, self.line, self.column)
         if not self.field:
-            return f"{_place(self.file, self.line)}{self.accepted}"
+            return f"{place}{self.accepted}"
         found = "is missing" if self.value is None else f"is {self.value}"
-        return f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}"
+        return f"{place}{self.field} {found}; accepted: {self.accepted}"
 
 
 class VersionNotice(Shape, frozen=True, kw_only=True, omit_defaults=True):
@@ -156,7 +159,7 @@ class DailyStats(Shape, frozen=True, kw_only=True):
     days: tuple[Day, ...]
 
 
-def _place(file: str | None, line: int | None) -> str:
+def _place(file: str | None, line: int | None, column: int | None = None) -> str:
     if file is None:
         return ""
-    return f"{file}: " if line is None else f"{file}:{line}: "
+    return ":".join([file, *(str(each) for each in (line, column) if each is not None)]) + ": "

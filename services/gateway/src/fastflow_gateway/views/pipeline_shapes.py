@@ -94,7 +94,12 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
 
 def problem(given: Problem) -> shapes.VersionProblem:
     return shapes.VersionProblem(
-        field=given.field, value=given.value, accepted=given.accepted, line=given.line, file=given.file
+        field=given.field,
+        value=given.value,
+        accepted=given.accepted,
+        line=given.line,
+        file=given.file,
+        column=given.column,
     )
 
 
