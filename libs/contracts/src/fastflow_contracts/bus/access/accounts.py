@@ -123,7 +123,9 @@ def _flows() -> Iterator[_Flow]:
 
 def _is_core(subject: str) -> bool:
     """Return whether *subject* is of messages between users, which no stream keeps."""
-    return subject in (subjects.SYNC, subjects.DRAINS, subjects.BEATS) or subject.startswith(subjects.INBOX)
+    return subject in (subjects.SYNC, subjects.DRAINS, subjects.BEATS, subjects.RESULTS) or subject.startswith(
+        subjects.INBOX
+    )
 
 
 def _has_many_answers(subject: str) -> bool:
