@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
@@ -79,7 +80,7 @@ def result(wanted: str, target: FindTarget) -> None:
 
     async def work(client: Client) -> None:
         found = await find_run(client, wanted)
-        print_json(await client.result(found.id))
+        click.echo(json.dumps(await client.result(found.id), ensure_ascii=False))
 
     ask(target, work)
 

@@ -30,7 +30,7 @@ METRICS = "ff.metric.>"
 SKIPS = "ff.skipped.>"
 NOTICES = ("ff.dead.>", SKIPS)
 RUN_EVENTS = "ff.event.run.*.*"
-RESULTS = "ff.result.*.*"
+RESULTS = "ff.result.>"
 """Core messages: runners say which result a run has, once its record says so."""
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
