@@ -20,7 +20,7 @@ import os
 from pathlib import Path
 for attempt, text in enumerate(os.environ.get("RESULTS", "").split("|"), start=1):
     if str(attempt) == os.environ["FASTFLOW_ATTEMPT"] and text:
-        Path(os.environ["FASTFLOW_RESULT_FILE"]).write_text(text)
+        Path(os.environ["FASTFLOW_RESULT_FILE"]).write_text(text * int(os.environ.get("TIMES", "1")))
 raise SystemExit(int(os.environ.get("EXIT", "0")))
 """
 TELLS = """\
@@ -87,12 +87,12 @@ def test_no_file_is_no_result(there: Rules) -> None:
         ("{'rows': 3}", "it is not JSON: "),
         ("NaN", "NaN is not JSON"),
         ('{"a": 1, "a": 2}', "has the key 'a' twice"),
-        ("x" * 70_000, "more than 65,536 bytes"),
+        ("1" * 16_000, "more than 65,536 bytes"),
     ],
 )
 def test_what_is_no_result_fails_the_run(there: Rules, text: str, words: str) -> None:
     """The sentence is on the run."""
-    run = there.done("first", env_vars={"RESULTS": text})
+    run = there.done("first", env_vars={"RESULTS": text, "TIMES": "5" if "more than" in words else "1"})
     assert (run["status"], run["error_type"], run["exit_code"], run["result"]) == ("FAILED", "result_error", 0, None)
     assert run["error_message"].startswith("FASTFLOW_RESULT_FILE holds no result: ")
     assert words in run["error_message"]

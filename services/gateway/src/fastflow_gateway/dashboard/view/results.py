@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fastflow_api.formatting import bytes_text
 from fastflow_gateway.dashboard.view import words
 
 ROWS_MAX: Final = 100
@@ -20,18 +21,18 @@ class ResultTable(msgspec.Struct, frozen=True):
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    rows_more: int
-    """How many objects are left out."""
-    columns_more: int
+    left_out: str
+    """What the table does not show, as a sentence; empty: nothing."""
 
 
 class ShownResult(msgspec.Struct, frozen=True):
-    """A result. ``size_bytes``: of what the script wrote."""
+    """A result. ``size``: of what the script wrote, in words."""
 
-    text: str
+    lines: tuple[str, ...]
     """JSON, indented."""
     is_open: bool
-    size_bytes: int
+    """Whether the JSON is shown at once."""
+    size: str
     table: ResultTable | None
 
 
@@ -44,7 +45,9 @@ def shown(result: bytes | None) -> ShownResult | None:
         text = _indented(value, "")
     except (ValueError, RecursionError):  # of anyone who wrote to the bus
         value, text = None, result.decode(errors="replace")
-    return ShownResult(text, text.count("\n") < OPEN_LINES_MAX, len(result), _table(value))
+    lines, table = tuple(words.plain(line) for line in text.split("\n")), _table(value)
+    is_open = table is None and len(lines) <= OPEN_LINES_MAX
+    return ShownResult(lines, is_open, bytes_text(len(result)), table)
 
 
 class _Digits(str):
@@ -72,7 +75,12 @@ def _table(value: Any) -> ResultTable | None:
     names = list(dict.fromkeys(name for each in value for name in each))
     columns = names[:COLUMNS_MAX]
     rows = tuple(tuple(_cell(each, name) for name in columns) for each in value[:ROWS_MAX])
-    return ResultTable(tuple(columns), rows, len(value) - len(rows), len(names) - len(columns))
+    more = [
+        f"{count:,} {what}{'s' if count > 1 else ''}"
+        for count, what in ((len(value) - len(rows), "row"), (len(names) - len(columns), "column"))
+        if count
+    ]
+    return ResultTable(tuple(columns), rows, f"Not shown: {' and '.join(more)}." if more else "")
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

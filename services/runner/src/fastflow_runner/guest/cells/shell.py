@@ -1,5 +1,5 @@
-"""What a notebook's shell does here: ``exit`` ends the notebook, a cell that installs packages fails, and a cell's value
-can become the result of the run.
+"""What a notebook's shell does here: ``exit`` ends the notebook, a cell that installs packages fails, and the value of
+a cell becomes the result of the run.
 
 The kernel loads this file; it needs IPython, and nothing of ours.
 """
