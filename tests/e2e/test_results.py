@@ -139,7 +139,7 @@ def test_those_who_listen_hear_a_result(there: Rules) -> None:
             await client.flush()
             run = await asyncio.to_thread(there.start, "first", env_vars={"RESULTS": '{"rows": 3}', "EXIT": "1"})
             message = await results.next_msg(timeout=WAIT_S)
-            return run["id"], message.subject, json.loads(message.data), await asyncio.to_thread(there.run, run)
+            return run["id"], message.subject, json.loads(message.data), await asyncio.to_thread(there.end, run)
         finally:
             await client.close()
 
