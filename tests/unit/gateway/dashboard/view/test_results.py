@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fastflow_gateway.dashboard.view.results import COLUMNS_MAX, ROWS_MAX, ResultTable, shown
+from fastflow_gateway.dashboard.view.results import COLUMNS_MAX, LINES_MAX, ROWS_MAX, ResultTable, shown
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ def test_a_table_is_bounded_and_says_so() -> None:
     assert (len(found.table.columns), len(found.table.rows)) == (COLUMNS_MAX, ROWS_MAX)
     assert found.table.left_out == "Not shown: 5 rows and 1 column."
     assert max(len(text) for row in found.table.rows for text in row) < 250
+
+
+def test_long_json_is_bounded() -> None:
+    """The page says how much it leaves out."""
+    found = shown(json.dumps(list(range(LINES_MAX))).encode())
+    assert found is not None
+    assert (len(found.lines), found.lines_more, found.is_open) == (LINES_MAX, 2, False)
 
 
 @pytest.mark.parametrize("result", [b"not json", b"\xff", b"[" * 50_000])
