@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
+from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.http.requests import answer
+from fastflow_gateway.http.waiting import Wait, has_left, holding
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
@@ -28,7 +32,34 @@ def run_answer(
     """
     if isinstance(known, KnownRun):
         return answer(queries.run(request.app[MODEL], known.run))
-    accepted = shapes.Accepted(
-        id=known, detail=f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it."
-    )
-    return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
+    return _accepted(known, f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it.")
+
+
+async def start_answer(request: web.Request, known: KnownRun | RunId, wait: Wait) -> web.Response:
+    """Build the answer to a request that starts a run, when the run is over or the wait is.
+
+    Raises ``ConnectionResetError`` if the client leaves before. The run goes on.
+    """
+    if not wait.seconds:
+        return run_answer(request, known)
+    run_id = known.run.id if isinstance(known, KnownRun) else known
+    ended = known if isinstance(known, KnownRun) and known.run.is_over else None
+    if ended is None:
+        wake = asyncio.Event()
+        with holding(request, wake):
+            ended = await request.app[WAITS].end_of(
+                run_id, wait.deadline_s, wake=wake, is_gone=partial(has_left, request)
+            )
+        if has_left(request):
+            raise ConnectionResetError("the client has left")
+    if ended is not None:
+        response = run_answer(request, ended)
+    else:
+        response = _accepted(run_id, f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it.")
+    response.headers.update(wait.headers)
+    return response
+
+
+def _accepted(run_id: RunId, detail: str) -> web.Response:
+    accepted = shapes.Accepted(id=run_id, detail=detail)
+    return answer(accepted, status=202, headers={"Location": f"/api/runs/{run_id}"})
