@@ -23,10 +23,8 @@ class WaitQuery(msgspec.Struct, frozen=True, kw_only=True):
     """How long to wait for the end of the run."""
 
     wait: Annotated[
-        int | None,
+        Annotated[int, msgspec.Meta(ge=0, le=WAIT_S_MAX)] | None,
         msgspec.Meta(
-            ge=0,
-            le=WAIT_S_MAX,
             description="Wait up to this many seconds for the end of the run: 200 with the run that is over, however "
             "it ended, or 202 if it is not over in time.",
         ),
