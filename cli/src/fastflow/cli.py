@@ -28,6 +28,7 @@ COMMANDS = {
     "up": ("fastflow.commands.up:up", "Start everything on this machine: bus, services, dashboard."),
     "run": ("fastflow.commands.start:run", "Start a pipeline."),
     "logs": ("fastflow.commands.runs:logs", "Show a run's log."),
+    "result": ("fastflow.commands.runs:result", "Print a run's result."),
     "pipelines": ("fastflow.commands.pipelines:pipelines", "List pipelines: when they run next, how they ran last."),
     "ps": ("fastflow.commands.runs:ps", "List runs."),
     "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),

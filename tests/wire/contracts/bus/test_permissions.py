@@ -37,6 +37,7 @@ WHO: Final[dict[str, set[User]]] = {
     "ff.cell.x.y.1": {RUNNER},
     "ff.metric.x.y.1": {RUNNER},
     "ff.drain.x": {GATEWAY},
+    "ff.result.x.y": {RUNNER},
     "ff.scheduler.beat": {SCHEDULER},
     "ff.event.run.x.y": NOBODY,
     "ff.unheard.of": NOBODY,
@@ -44,6 +45,7 @@ WHO: Final[dict[str, set[User]]] = {
     # Records.
     "$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     "$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
+    "$KV.ff_runs.result.x.y": {RUNNER},
     "$KV.ff_runs.input.x.y": NOBODY,
     **{f"$KV.{bucket}.probe": {GATEWAY} for bucket in ("ff_runs", "ff_inputs", "ff_runners")},
     "$KV.ff_inputs.input.x.y": {SCHEDULER},
@@ -183,7 +185,7 @@ HEARD: Final = {
         "ff_stored.ff.skipped.>",
         "_INBOX_gateway.>",
     },
-    OUTSIDE: {"ff.event.>", "_INBOX.>"},
+    OUTSIDE: {"ff.event.>", "ff.result.>", "_INBOX.>"},
 }
 
 

@@ -67,7 +67,9 @@ def grant(user: User) -> Grant:
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:
-            return Grant(publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", *mine))
+            return Grant(
+                publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine)
+            )
         case User.SYNCER:
             return Grant(
                 publish=(
@@ -120,7 +122,8 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS, subjects.RESULT_KEYS),
+                    subjects.RESULTS,
                     *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     subjects.LOGS,
                     subjects.CELLS,

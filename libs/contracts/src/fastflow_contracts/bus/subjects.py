@@ -33,6 +33,8 @@ METRICS = "ff.metric.>"
 SKIPS = "ff.skipped.>"
 NOTICES = ("ff.dead.>", SKIPS)
 RUN_EVENTS = "ff.event.run.*.*"
+RESULTS = "ff.result.>"
+"""Core messages: runners say which result a run has, once its record says so."""
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
@@ -70,6 +72,8 @@ SESSIONS = "ff_sessions"
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
+RESULT_KEYS = "result.*.*"
+"""In the bucket of the runs, so that one batch writes a result and the end of its run."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -254,6 +258,15 @@ def _skip_token(pipeline: str) -> str:
 def run_event(run: RunRef) -> str:
     """Return the subject on which the bus repeats every change of the run's record."""
     return f"ff.event.run.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result(run: RunRef) -> str:
+    """Return the subject on which the result of *run* is told."""
+    return f"ff.result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result_key(run: RunRef) -> str:
+    return f"result.{_token(run.pipeline)}.{run.run_id}"
 
 
 def run_key(run: RunRef) -> str:

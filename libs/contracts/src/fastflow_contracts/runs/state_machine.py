@@ -50,6 +50,8 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     log_sequence: int = 0
     cell_sequence: int = 0
     route: str | None = None
+    result: bytes | None = None
+    """The JSON that the script wrote. It counts if the run ends with this attempt."""
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -142,6 +144,7 @@ class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     verdict: Verdict
     at: datetime
     reason: str = ""
+    result_bytes: int | None = None
 
 
 Event: TypeAlias = (
@@ -249,15 +252,16 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
         )
     )
     failed = outcome.error_type is not None
+    size = None if outcome.result is None else len(outcome.result)
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
-        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason)
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, result_bytes=size)
     if not failed:
         # It may end by itself in the moment that a restart asks it to.
         reason = RESTART if state.cancel_reason == RESTART else ""
-        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, result_bytes=size)
     # Retries count the failed attempts, from 1; a secret that no key opens is never retried.
     if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
-        return ended, Finished(verdict=Verdict.FAILED, at=at)
+        return ended, Finished(verdict=Verdict.FAILED, at=at, result_bytes=size)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
 
@@ -301,7 +305,8 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
         case RetryScheduled():
             return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
         case Finished():
-            return replace(run, state=Ended(verdict=event.verdict, at=event.at, reason=event.reason))
+            ended = Ended(verdict=event.verdict, at=event.at, reason=event.reason, result_bytes=event.result_bytes)
+            return replace(run, state=ended)
         case _:
             assert_never(event)
 

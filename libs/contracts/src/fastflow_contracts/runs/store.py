@@ -26,7 +26,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.concurrency import Full, Limit, run_records
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
-from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
+from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
 CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
@@ -128,6 +128,20 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return given
 
+    async def result(self, run: RunRecord) -> bytes | None:
+        """Return the JSON that the script of *run* wrote; None if the run has no result, or is not over.
+
+        The last attempt's counts. It was stored in the same step as the end of the run.
+
+        Raises:
+            BusError: The bus does not answer.
+        """
+        if run.result_bytes is None:
+            return None
+        # The leading server: another one may have the record and not yet what was stored with it.
+        entry = await self._bus.get(RUNS, subjects.result_key(run.ref), is_exact=True)
+        return None if entry is None else entry.value
+
     async def create(self, run: RunRecord, given: RunInput | None, *, limits: Sequence[Limit] = ()) -> Stored | None:
         """Store a new run with its input and its place under *limits*: no run without these.
 
@@ -182,10 +196,13 @@ class RunStore:
             run = fold(stored.run, events)
             put = self.records.write(ref, run, expect=stored.revision)
             try:
-                if limit is None:
-                    revision = await self._records_together.put(put)
+                beside = [] if limit is None else [await limit.put_for(self._bus, ref)]
+                if run.result_bytes is not None and (result := _result_in(command)) is not None:
+                    beside.append(Put(subjects.result_key(ref), result))
+                if beside:
+                    revision = (await self._bus.commit(RUNS, [put, *beside]))[0]
                 else:
-                    revision, _ = await self._bus.commit(RUNS, [put, await limit.put_for(self._bus, ref)])
+                    revision = await self._records_together.put(put)
             except RevisionConflict:
                 known = None
                 await self._step_aside()
@@ -216,6 +233,8 @@ class RunStore:
         # The record goes last, because it leads to the others.
         if run.order.root_run_id is not None:  # its count was written when its last run began
             await self._bus.purge(RUNS, subjects.chain_key(run.order.root_run_id), until=revision)
+        if run.result_bytes is not None:  # written next, in the same batch
+            await self._bus.purge(RUNS, subjects.result_key(run.ref), until=revision + 1)
         if run.order.has_input:
             key = subjects.input_key(run.ref)
             if (given := await self._bus.get(INPUTS, key)) is not None:
@@ -264,3 +283,7 @@ class RunStore:
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
+
+
+def _result_in(command: Command) -> bytes | None:
+    return command.outcome.result if isinstance(command, Finish) else None

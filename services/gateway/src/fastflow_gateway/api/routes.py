@@ -16,7 +16,7 @@ from fastflow_gateway.api import (
     sync,
     webhooks,
 )
-from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, runs, samples, start, stream
+from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -33,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *log_lines.ROUTES,
     *samples.ROUTES,
     *cells.ROUTES,
+    *result.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,

@@ -155,6 +155,10 @@ class ReadModel:
             return None
         return KnownRun(stored.run, stored.revision)
 
+    async def result(self, run: RunRecord) -> bytes | None:
+        """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""
+        return await self._store.result(run)
+
     async def letter(self, skip: SkipRecord) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
         return await self._letters.letter(skip.pipeline, skip.id) if skip.id is not None else None

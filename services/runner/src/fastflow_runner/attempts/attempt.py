@@ -19,9 +19,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import Hint
+from fastflow_contracts.runs.result import told
 from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
@@ -257,4 +260,13 @@ class RunningAttempt:
         return Handover(current_job, code.bundle)
 
     async def _record_end(self, outcome: AttemptOutcome) -> None:
-        await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))
+        changed = await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))
+        if changed.events and changed.run.result_bytes is not None:
+            await self._tell_result(changed.run, outcome.result)
+
+    async def _tell_result(self, run: RunRecord, result: bytes | None) -> None:
+        """Say which result the run has to those who listen now; the record is the truth."""
+        try:
+            await self._context.bus.tell(subjects.result(run.ref), told(run, result))
+        except BusError as error:
+            log.warning("result not told", run=run.id, error=str(error))

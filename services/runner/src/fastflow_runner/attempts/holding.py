@@ -13,7 +13,7 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import CommandRefused, Finish, Prepare, Release
-from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
+from fastflow_contracts.runs.store import Changed, NoSuchRun, RunStore, Stored
 from fastflow_runner.attempts.outcome import Intent
 from fastflow_runner.sandbox.naming import AttemptId
 
@@ -85,7 +85,7 @@ class Holding:
             raise NotOurs(f"given back: {self.intent.abandoned}")
         raise StoppedEarly
 
-    async def change(self, command: Prepare | Release | Finish) -> None:
+    async def change(self, command: Prepare | Release | Finish) -> Changed:
         """Apply *command*. Waits for the bus as long as it takes. Raises ``NotOurs``."""
         while True:
             try:
@@ -106,7 +106,7 @@ class Holding:
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
                 log.info("attempt ended", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
-            return
+            return changed
 
     async def give_back(self, reason: str) -> None:
         """Let another runner begin the run: none of its code has run here, and no attempt is used up."""

@@ -23,7 +23,7 @@ A server gives an account without streams a default answer to every JetStream re
 of all these requests replaces it, and it leads here, so that the narrow imports alone have an effect.
 """
 _JETSTREAM: Final = "$JS.API.>"
-_CORE: Final = (subjects.CALLS, subjects.SYNC, subjects.DRAINS, subjects.BEATS)
+_CORE: Final = (subjects.CALLS, subjects.RESULTS, subjects.SYNC, subjects.DRAINS, subjects.BEATS)
 
 Kind = Literal["service", "stream"]
 """``service``: requests go to the exporting account, answers come back. ``stream``: messages come from it."""

@@ -29,9 +29,10 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Return one run with the newest skips that its end caused."""
+    """Return one run with its result and the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
-    return answer(run_shapes.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
+    skips = model.skips.after(known.run.id, SKIPS_SHOWN)
+    return answer(run_shapes.run_detail(queries.run(model, known.run), skips, await model.result(known.run)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
