@@ -67,9 +67,7 @@ def grant(user: User) -> Grant:
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:
-            return Grant(
-                publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine)
-            )
+            return Grant(publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine))
         case User.SYNCER:
             return Grant(
                 publish=(

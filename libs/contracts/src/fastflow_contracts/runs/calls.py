@@ -1,6 +1,6 @@
 """A call: a start whose caller waits for the end of the run. Pure.
 
-Over HTTP the answer is the run. On ``ff.call.<pipeline>`` it is a ``CallReply``. In both, the header ``Prefer`` may say
+Over HTTP the answer is the run, on ``ff.call.<pipeline>`` what ``result.told`` says of it. In both, a header may say
 how long the caller waits.
 """
 
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.run import RunStatus
 
@@ -33,24 +32,31 @@ NOT_OVER: Final = "not_over"
 UNAVAILABLE: Final = "unavailable"
 """Whether a run was started is not known, or none was because the gateway is too busy: the call may be repeated."""
 
-_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_MEMBER = re.compile(r'((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|\Z)')
 _WAIT = re.compile(r'\s*wait\s*=\s*("?)([0-9]+)\1\s*(?:;|\Z)', re.IGNORECASE)
 _IS_WAIT = re.compile(r"\s*wait\s*(?:[=;]|\Z)", re.IGNORECASE)
 
 
-class CallReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply to a call on the bus. All fields are always there."""
+def without_end(
+    error_type: str, error_message: str, *, run_id: RunId | None = None, status: RunStatus | None = None
+) -> bytes:
+    """Return the reply to a call that does not get the end of a run; it has the fields of ``result.told``.
 
-    run_id: RunId | None
-    """null: there is no run, or it is not known whether there is one."""
-    status: RunStatus | None
-    result: Any
-    error_type: str | None
-    """Why the run failed, or one of ``REFUSED``, ``NOT_OVER`` and ``UNAVAILABLE``."""
-    error_message: str | None
-
-
-CALL_REPLY = Codec(CallReply)
+    Args:
+        error_type: ``REFUSED``, ``NOT_OVER`` or ``UNAVAILABLE``.
+        error_message: What the caller should know and do.
+        run_id: The run, if there is one.
+        status: The run's, as far as it is known.
+    """
+    return msgspec.json.encode(
+        {
+            "run_id": run_id,
+            "status": status,
+            "result": None,
+            "error_type": error_type,
+            "error_message": error_message,
+        }
+    )
 
 
 def preferred_wait_s(preferences: Iterable[str]) -> int | None:
@@ -64,8 +70,10 @@ def preferred_wait_s(preferences: Iterable[str]) -> int | None:
         Whole seconds, at most ``WAIT_S_MAX``; None: no preference.
     """
     for value in preferences:
-        for member in _MEMBER.findall(value[:PREFER_CHARACTERS_MAX]):
-            if _IS_WAIT.match(member):
-                found = _WAIT.match(member)
+        position, text = 0, value[:PREFER_CHARACTERS_MAX]
+        while position < len(text) and (member := _MEMBER.match(text, position)):
+            if _IS_WAIT.match(member[1]):
+                found = _WAIT.match(member[1])
                 return min(int(found[2]), WAIT_S_MAX) if found else None
+            position = member.end()
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import nats.errors
 from aiohttp import web
@@ -17,12 +17,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import ANSWER_S
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import BadName, BadToken
 from fastflow_contracts.runs.calls import (
-    CALL_REPLY,
     ERROR_CODE_HEADER,
     ERROR_HEADER,
     NOT_OVER,
@@ -30,10 +30,12 @@ from fastflow_contracts.runs.calls import (
     REFUSED,
     UNAVAILABLE,
     WAIT_S_MAX,
-    CallReply,
     preferred_wait_s,
+    without_end,
 )
 from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.result import told
+from fastflow_contracts.runs.run import Ended
 from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions import runs
@@ -41,7 +43,6 @@ from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.queries import run
 from fastflow_gateway.readmodel.run_index import KnownRun
 
 log = get_logger(__name__)
@@ -57,9 +58,9 @@ class _NoEnd(Exception):
 
     def __init__(self, error_type: str, code: int, text: str, known: KnownRun | RunId | None = None) -> None:
         super().__init__(text)
-        self.error_type = error_type
-        self.code = code
-        self.known = known
+        self.headers = {ERROR_CODE_HEADER: str(code), ERROR_HEADER: error_type}
+        run_id, status = (known.run.id, known.run.status) if isinstance(known, KnownRun) else (known, None)
+        self.reply = without_end(error_type, text, run_id=run_id, status=status)
 
 
 @contextlib.asynccontextmanager
@@ -69,6 +70,8 @@ async def answering_calls(app: web.Application) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         calls = Calls(app, group)
         subscription = await bus.client.subscribe(subjects.CALLS, queue=QUEUE, cb=calls.take)
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # without the bus, the next connection subscribes
+            await bus.client.flush(ANSWER_S)
         try:
             yield
         finally:
@@ -92,26 +95,30 @@ class Calls:
             log.info("call ignored", subject=message.subject[:200], reason="it has no inbox for a reply")
         elif self._handled >= CALLS_MAX:
             busy = f"this gateway has {CALLS_MAX:,} calls; no run was started: wait a moment, then call again."
-            await self._reply(message.reply, _no_end(_NoEnd(UNAVAILABLE, 503, busy)), 503)
+            await self._reply(message.reply, _NoEnd(UNAVAILABLE, 503, busy))
         else:
             self._handled += 1
             self._group.create_task(self._handle(message), name="call")
 
     async def _handle(self, message: Msg) -> None:
-        reply, code = message.reply, None
+        inbox = message.reply
+        reply: bytes | _NoEnd
         try:
             deadline_s, known = asyncio.get_running_loop().time() + _wait_s(message), await self._start(message)
             del message  # an event may be large, and the wait long
-            answer = self._of(await self._end(known, deadline_s))
+            reply = await self._end(known, deadline_s)
         except _NoEnd as error:
-            answer, code = _no_end(error), error.code
+            reply = error
+        except BusError as error:
+            text = f"the bus is unavailable: {error} The run may or may not come; call again with the same Nats-Msg-Id."
+            reply = _NoEnd(UNAVAILABLE, 503, text)
         except Exception:
-            log.exception("call failed", subject=reply)
+            log.exception("call failed")
             text = "the gateway failed; its log says why. A run may or may not have been started."
-            answer, code = _no_end(_NoEnd(UNAVAILABLE, 500, text)), 500
+            reply = _NoEnd(UNAVAILABLE, 500, text)
         finally:
             self._handled -= 1
-        await self._reply(reply, answer, code)
+        await self._reply(inbox, reply)
 
     async def _start(self, message: Msg) -> KnownRun | RunId:
         headers = {name: value.encode(errors="replace").decode() for name, value in (message.headers or {}).items()}
@@ -125,52 +132,30 @@ class Calls:
             raise _NoEnd(REFUSED, 404, str(error)) from error
         except RequestRefused as refused:
             raise _NoEnd(REFUSED, refused.status, str(refused)) from refused
-        except BusError as error:
-            text = f"the bus is unavailable: {error} The run may or may not come; call again with the same Nats-Msg-Id."
-            raise _NoEnd(UNAVAILABLE, 503, text) from error
 
-    async def _end(self, known: KnownRun | RunId, deadline_s: float) -> KnownRun:
-        """Wait for the end. Raises ``_NoEnd``."""
-        if isinstance(known, KnownRun) and known.run.is_over:
-            return known
-        run_id = known.run.id if isinstance(known, KnownRun) else known
-        if ended := await self._app[WAITS].end_of(run_id, deadline_s):
-            return ended
-        text = f"run {run_id} is not over yet, and goes on; call again with the same Nats-Msg-Id to wait for its end."
-        raise _NoEnd(NOT_OVER, 504, text, self._app[MODEL].runs.get(run_id) or known)
+    async def _end(self, known: KnownRun | RunId, deadline_s: float) -> bytes:
+        """Wait for the end. Raises ``_NoEnd``, ``BusError``."""
+        model, run_id = self._app[MODEL], known.run.id if isinstance(known, KnownRun) else known
+        ended = known if isinstance(known, KnownRun) and known.run.is_over else None
+        if ended is None and (ended := await self._app[WAITS].end_of(run_id, deadline_s)) is None:
+            text = (
+                f"run {run_id} is not over yet, and goes on; call again with the same Nats-Msg-Id to wait for its end."
+            )
+            raise _NoEnd(NOT_OVER, 504, text, model.runs.get(run_id) or known)
+        if ended.run.is_refused:  # its start was stored before a scheduler could decide
+            assert isinstance(ended.run.state, Ended)
+            raise _NoEnd(REFUSED, 409, ended.run.state.reason, ended)
+        return told(ended.run, await model.result(ended.run))
 
-    def _of(self, known: KnownRun) -> CallReply:
-        shown = run(self._app[MODEL], known.run)
-        return CallReply(
-            run_id=known.run.id,
-            status=known.run.status,
-            result=None,
-            error_type=shown.error_type,
-            error_message=shown.error_message,
-        )
-
-    async def _reply(self, reply: str, answer: CallReply, code: int | None) -> None:
-        headers: dict[str, Any] | None = None
-        if code is not None:
-            headers = {ERROR_CODE_HEADER: str(code), ERROR_HEADER: answer.error_type or ""}
+    async def _reply(self, inbox: str, reply: bytes | _NoEnd) -> None:
+        payload, headers = (reply.reply, reply.headers) if isinstance(reply, _NoEnd) else (reply, None)
         try:
-            await self._client.publish(reply, CALL_REPLY.encode(answer), headers=headers)
+            await self._client.publish(inbox, payload, headers=headers)
         except nats.errors.Error as error:
-            log.warning("call not answered", run=answer.run_id, error=str(error))
+            log.warning("call not answered", error=str(error))
 
 
 def _wait_s(message: Msg) -> int:
     values = [value for name, value in (message.headers or {}).items() if name.lower() == PREFER.lower()]
     wanted = preferred_wait_s(values)
     return WAIT_S_MAX if wanted is None else wanted
-
-
-def _no_end(error: _NoEnd) -> CallReply:
-    known = error.known
-    return CallReply(
-        run_id=known.run.id if isinstance(known, KnownRun) else known,
-        status=known.run.status if isinstance(known, KnownRun) else None,
-        result=None,
-        error_type=error.error_type,
-        error_message=str(error),
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from fastflow_contracts.bus.client import Bus
@@ -17,20 +18,22 @@ START = "/api/pipelines/demo/run"
 WEBHOOK = f"/api/webhooks/demo/{WEBHOOK_KEY}"
 
 
-async def called(bus: Bus, client: Client, path: str, *, exit_code: int = 0, **request: Any) -> Answer:
+async def called(
+    bus: Bus, client: Client, path: str, *, exit_code: int = 0, result: bytes | None = None, **request: Any
+) -> Answer:
     """Call while a runner does the work."""
     async with new_runs(bus) as next_run, asyncio.TaskGroup() as group:
         call = group.create_task(client.post(path, **request))
-        await finish(bus, await claim(bus, await next_run()), exit_code=exit_code)
+        await finish(bus, await claim(bus, await next_run()), exit_code=exit_code, result=result)
     return call.result()
 
 
 @pytest.mark.promise("a call answers with the end of its run")
 @pytest.mark.parametrize("path", [START, "/api/pipelines/demo/events", WEBHOOK])
 async def test_a_start_that_waits_answers_with_the_run_that_is_over(bus: Bus, client: Client, path: str) -> None:
-    """By the parameter, and by the header, which is confirmed."""
-    answer = await called(bus, client, f"{path}?wait=60")
-    assert (answer.status, answer.json["status"]) == (200, "SUCCESS")
+    """With its result; by the parameter, and by the header, which is confirmed."""
+    answer = await called(bus, client, f"{path}?wait=60", result=b'{"total": 7}')
+    assert (answer.status, answer.json["status"], answer.json["result"]) == (200, "SUCCESS", {"total": 7})
     assert "Preference-Applied" not in answer.headers
     answer = await called(bus, client, path, headers={"Prefer": "respond-async, wait=60"})
     assert (answer.status, answer.json["status"]) == (200, "SUCCESS")
@@ -136,8 +139,9 @@ async def test_too_many_callers_are_answered_at_once(bus: Bus, client: Client, m
 
 async def test_200_callers_wait_at_once(bus: Bus, client: Client) -> None:
     """Each gets its own run, and meanwhile others are answered."""
-    async with new_runs(bus) as next_run, asyncio.TaskGroup() as group:
-        calls = [group.create_task(client.post(f"{START}?wait=60")) for _ in range(200)]
+    everyone = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    async with everyone as http, new_runs(bus) as next_run, asyncio.TaskGroup() as group:
+        calls = [group.create_task(Client(client.url, http).post(f"{START}?wait=60")) for _ in range(200)]
         runs = [await next_run() for _ in calls]
         await waiting(client, 200)
         assert (await client.get("/api/pipelines")).status == 200

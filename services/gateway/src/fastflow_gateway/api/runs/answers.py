@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from fastflow_api import shapes
+from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.ids import RunId
 from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.http.requests import answer
@@ -16,9 +18,16 @@ from fastflow_gateway.http.waiting import Wait, has_left, holding
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
+from fastflow_gateway.views import run_shapes
 
-STARTED: Final = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
-"""The answers of every route that starts a run."""
+SKIPS_SHOWN: Final = 20
+
+STARTED: Final = {
+    200: (shapes.Run, shapes.RunDetail),
+    202: shapes.Accepted,
+    **dict.fromkeys((404, 409, 413, 422, 429), shapes.Error),
+}
+"""The answers of every route that starts a run. One that waits answers with the details of a run that is over."""
 
 
 def run_answer(
@@ -52,12 +61,19 @@ async def start_answer(request: web.Request, known: KnownRun | RunId, wait: Wait
             )
         if has_left(request):
             raise ConnectionResetError("the client has left")
+    response = _accepted(run_id, f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it.")
     if ended is not None:
-        response = run_answer(request, ended)
-    else:
-        response = _accepted(run_id, f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it.")
+        with suppress(BusError):  # the caller must not lose the id now
+            response = await detail_answer(request, ended)
     response.headers.update(wait.headers)
     return response
+
+
+async def detail_answer(request: web.Request, known: KnownRun) -> web.Response:
+    """Build the answer that shows a run, its result and the newest skips that its end caused. Raises ``BusError``."""
+    model, run = request.app[MODEL], known.run
+    skips = model.skips.after(run.id, SKIPS_SHOWN)
+    return answer(run_shapes.run_detail(queries.run(model, run), skips, await model.result(run)))
 
 
 def _accepted(run_id: RunId, detail: str) -> web.Response:
