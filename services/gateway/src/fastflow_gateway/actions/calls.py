@@ -17,7 +17,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import ANSWER_S
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
@@ -71,7 +70,7 @@ async def answering_calls(app: web.Application) -> AsyncIterator[None]:
         calls = Calls(app, group)
         subscription = await bus.client.subscribe(subjects.CALLS, queue=QUEUE, cb=calls.take)
         with contextlib.suppress(nats.errors.Error, TimeoutError):  # without the bus, the next connection subscribes
-            await bus.client.flush(ANSWER_S)
+            await bus.client.flush()
         try:
             yield
         finally:
