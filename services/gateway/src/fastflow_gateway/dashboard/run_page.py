@@ -13,7 +13,7 @@ from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
 from fastflow_gateway.dashboard.rendering import RENDERER
-from fastflow_gateway.dashboard.view import facts, lineage
+from fastflow_gateway.dashboard.view import facts, lineage, results
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.lineage import Chain
 from fastflow_gateway.errors import RequestRefused
@@ -89,6 +89,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         crash_loop=pipeline_shapes.crash_loop(crashes) if is_in_loop else None,
         retry_key=fresh_key(),
         notebook=notebook,
+        result=results.shown(await model.result(known.run)),
         refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
     if notebook:  # HTML outputs are shown in frames

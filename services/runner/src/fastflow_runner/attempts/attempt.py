@@ -269,4 +269,4 @@ class RunningAttempt:
         try:
             await self._context.bus.tell(subjects.result(run.ref), told(run, result))
         except BusError as error:
-            log.warning("result not told", run=run.id, error=str(error))
+            log.warning("result lost", run=run.id, error=str(error))
