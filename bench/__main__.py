@@ -22,7 +22,7 @@ from bench.report import AS_JSON
 from bench.table import HEADER, Table
 
 MEASUREMENTS = (
-    *("start", "environments", "chain", "burst", "sustained", "leaks", "control_plane", "schedules"),
+    *("start", "call", "environments", "chain", "burst", "sustained", "leaks", "control_plane", "schedules"),
     *("logs", "streams", "cells", "reads", "idle"),
 )
 LIMIT_S = 420.0
