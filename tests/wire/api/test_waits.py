@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from fastflow_api import BadRequest, Client
-from fastflow_api.shapes import Accepted, Run, RunDetail, Status
+from fastflow_api.shapes import Accepted, Run, RunWithResult, Status
 from fastflow_contracts.bus.client import Bus
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler
 from tests.support.new_runs import new_runs
@@ -37,10 +37,10 @@ STARTS: dict[str, Start] = {
 async def test_a_start_returns_the_end_of_its_run(bus: Bus, api: Client, start: Start) -> None:
     """With its result; a retry, too."""
     ended = await _with_runner(bus, start(api, 60), b'{"total": 7}')
-    assert isinstance(ended, RunDetail)
+    assert isinstance(ended, RunWithResult)
     assert (ended.status, ended.result) == (Status.SUCCESS, {"total": 7})
     again = await _with_runner(bus, api.retry(ended.id, wait_s=60), b"null")
-    assert isinstance(again, RunDetail)
+    assert isinstance(again, RunWithResult)
     assert (again.result, again.result_bytes) == (None, 4)
 
 

@@ -8,18 +8,18 @@ from typing import Any, Final, Literal
 from fastflow_api import shapes
 from fastflow_api.connection import TIMEOUT_S, segment
 from fastflow_api.resources.base import Resource
-from fastflow_api.shapes import Accepted, Run, RunDetail
+from fastflow_api.shapes import Accepted, Run, RunWithResult
 
 _STARTED: Final[Mapping[int, Any]] = {200: Run, 202: Accepted}
-_ENDED: Final[Mapping[int, Any]] = {200: RunDetail, 202: Accepted}
+_ENDED: Final[Mapping[int, Any]] = {200: RunWithResult, 202: Accepted}
 
 
 class Starts(Resource):
     """Methods that start runs.
 
-    With *wait_s* each waits for the end of its run, up to 60 seconds, and returns the ``RunDetail`` of the run that is
-    over, with its result, however it ended: check its ``status``. It returns ``Accepted`` if the run is not over in
-    time; the run goes on, and ``wait`` waits for longer.
+    With *wait_s* each waits for the end of its run, up to 60 seconds. It then returns a ``RunWithResult``, however the
+    run ended: check its ``status``. It returns ``Accepted`` if the run is not over in time; the run goes on, and
+    ``wait`` waits for longer.
     """
 
     async def start(

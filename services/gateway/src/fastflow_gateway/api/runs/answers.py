@@ -20,14 +20,12 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import run_shapes
 
-SKIPS_SHOWN: Final = 20
-
 STARTED: Final = {
-    200: (shapes.Run, shapes.RunDetail),
+    200: (shapes.Run, shapes.RunWithResult),
     202: shapes.Accepted,
     **dict.fromkeys((404, 409, 413, 422, 429), shapes.Error),
 }
-"""The answers of every route that starts a run. One that waits answers with the details of a run that is over."""
+"""The answers of every route that starts a run. One that waits answers with a run that is over, and its result."""
 
 
 def run_answer(
@@ -51,7 +49,7 @@ async def start_answer(request: web.Request, known: KnownRun | RunId, wait: Wait
     """
     if not wait.seconds:
         return run_answer(request, known)
-    run_id = known.run.id if isinstance(known, KnownRun) else known
+    model, run_id = request.app[MODEL], known.run.id if isinstance(known, KnownRun) else known
     ended = known if isinstance(known, KnownRun) and known.run.is_over else None
     if ended is None:
         wake = asyncio.Event()
@@ -64,16 +62,10 @@ async def start_answer(request: web.Request, known: KnownRun | RunId, wait: Wait
     response = _accepted(run_id, f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it.")
     if ended is not None:
         with suppress(BusError):  # the caller must not lose the id now
-            response = await detail_answer(request, ended)
+            shown, result = queries.run(model, ended.run), await model.result(ended.run)
+            response = answer(run_shapes.with_result(shown, result))
     response.headers.update(wait.headers)
     return response
-
-
-async def detail_answer(request: web.Request, known: KnownRun) -> web.Response:
-    """Build the answer that shows a run, its result and the newest skips that its end caused. Raises ``BusError``."""
-    model, run = request.app[MODEL], known.run
-    skips = model.skips.after(run.id, SKIPS_SHOWN)
-    return answer(run_shapes.run_detail(queries.run(model, run), skips, await model.result(run)))
 
 
 def _accepted(run_id: RunId, detail: str) -> web.Response:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_gateway.actions import runs
-from fastflow_gateway.api.runs.answers import STARTED, detail_answer, run_answer, start_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer, start_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
@@ -17,6 +17,9 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
+from fastflow_gateway.views import run_shapes
+
+SKIPS_SHOWN = 20
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -27,7 +30,9 @@ async def list_runs(request: web.Request) -> web.Response:
 
 async def show_run(request: web.Request) -> web.Response:
     """Return one run with its result and the newest skips that its end caused."""
-    return await detail_answer(request, await _known(request))
+    known, model = await _known(request), request.app[MODEL]
+    skips = model.skips.after(known.run.id, SKIPS_SHOWN)
+    return answer(run_shapes.run_detail(queries.run(model, known.run), skips, await model.result(known.run)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
