@@ -49,9 +49,15 @@ class There(NamedTuple):
 
 
 async def call(caller: Nats, pipeline: str, body: bytes = b"", **headers: str) -> Reply:
-    """Call, as any NATS client does."""
+    """Call, as any NATS client does: again if no gateway has a connection at that moment."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    message = await caller.request(f"ff.call.{pipeline}", body, timeout=ANSWER_S, headers=named or None)
+    async with asyncio.timeout(ANSWER_S):
+        while True:
+            try:
+                message = await caller.request(f"ff.call.{pipeline}", body, timeout=ANSWER_S, headers=named or None)
+                break
+            except nats.errors.NoRespondersError:
+                await asyncio.sleep(0.1)
     reply = json.loads(message.data)
     assert set(reply) == FIELDS
     return Reply(reply, message.headers or {})
