@@ -12,6 +12,8 @@ from fastflow_gateway.dashboard.view import words
 
 ROWS_MAX: Final = 100
 COLUMNS_MAX: Final = 20
+LINES_MAX: Final = 1_000
+"""Of JSON; the download has the others."""
 OPEN_LINES_MAX: Final = 12
 """JSON of more lines is folded."""
 
@@ -30,6 +32,8 @@ class ShownResult(msgspec.Struct, frozen=True):
 
     lines: tuple[str, ...]
     """JSON, indented."""
+    lines_more: int
+    """How many lines are left out."""
     is_open: bool
     """Whether the JSON is shown at once."""
     size: str
@@ -45,9 +49,10 @@ def shown(result: bytes | None) -> ShownResult | None:
         text = _indented(value, "")
     except (ValueError, RecursionError):  # of anyone who wrote to the bus
         value, text = None, result.decode(errors="replace")
-    lines, table = tuple(words.plain(line) for line in text.split("\n")), _table(value)
+    lines, table = text.split("\n"), _table(value)
     is_open = table is None and len(lines) <= OPEN_LINES_MAX
-    return ShownResult(lines, is_open, bytes_text(len(result)), table)
+    kept = tuple(map(words.plain, lines[:LINES_MAX]))
+    return ShownResult(kept, len(lines) - len(kept), is_open, bytes_text(len(result)), table)
 
 
 class _Digits(str):
