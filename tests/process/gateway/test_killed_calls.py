@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.streams import ensure
 from tests.support.gateway import ANSWER_S, claim, finish, running_gateway, running_scheduler
 from tests.support.gateway_process import running_gateway_process
 from tests.support.new_runs import new_runs
+from tests.support.processes import BusServer
 from tests.support.records import a_bundle, publish_pipeline
 
 START = "/api/pipelines/demo/run?wait=60"
@@ -61,3 +65,31 @@ async def test_while_no_scheduler_works_a_call_waits(bus: Bus, bus_url: str) -> 
 
 def _field(reply: bytes, name: str) -> object:
     return json.loads(reply)[name]
+
+
+async def test_callers_wait_through_an_outage_of_the_bus(tmp_path: Path) -> None:
+    """The answer over HTTP and the reply on the bus come when the bus is back; then new calls are answered, too."""
+    server = BusServer(tmp_path)
+    url = await server.start()
+    try:
+        async with connect(url, name="test") as bus:
+            await ensure(bus.js)
+            await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+            async with running_scheduler(bus), running_gateway(bus) as gateway, asyncio.TaskGroup() as group:
+                async with new_runs(bus) as next_run:
+                    over_http = group.create_task(gateway.post(START))
+                    on_the_bus = group.create_task(bus.client.request("ff.call.demo", b"", timeout=ANSWER_S))
+                    runs = [await next_run(), await next_run()]
+                await server.kill()
+                await server.start()
+                async with asyncio.timeout(ANSWER_S):
+                    while not bus.is_connected:
+                        await asyncio.sleep(0.05)
+                for run in runs:
+                    await finish(bus, await claim(bus, run), result=b"7")
+                answer, reply = await over_http, await on_the_bus
+                again = await bus.client.request("ff.call.demo", b"", headers={"Prefer": "wait=0"}, timeout=ANSWER_S)
+    finally:
+        await server.end()
+    assert (answer.status, answer.json["result"], _field(reply.data, "result")) == (200, 7, 7)
+    assert _field(again.data, "status") == "PENDING"
