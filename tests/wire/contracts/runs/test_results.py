@@ -112,7 +112,7 @@ async def test_hundreds_of_runs_end_with_results_at_once(bus: Bus) -> None:
     """As a burst of calls does, through one runner: each has its own."""
     runs = RunStore(bus)
     held_runs = await asyncio.gather(*(started(bus, a_run("demo")) for _ in range(400)))
-    results = [str(number).encode().zfill(3) * 20_000 for number in range(400)]
+    results = [b'"%s"' % (str(number).encode() * 20_000) for number in range(400)]
     changes = (
         runs.change(run.ref, Finish(epoch=run.epoch, outcome=ended(result)))
         for run, result in zip(held_runs, results, strict=True)

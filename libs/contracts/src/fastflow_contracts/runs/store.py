@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Entry, Put
-from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.decoding import decoded, note_unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
 from fastflow_contracts.bus.together import GroupCommit
@@ -25,6 +25,7 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.concurrency import Full, Limit, run_records
+from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
@@ -131,7 +132,8 @@ class RunStore:
     async def result(self, run: RunRecord) -> bytes | None:
         """Return the JSON that the script of *run* wrote; None if the run has no result, or is not over.
 
-        The last attempt's counts. It was stored in the same step as the end of the run.
+        The last attempt's counts. It was stored in the same step as the end of the run. Of a run with ``result_bytes``,
+        None means that it is gone or unreadable.
 
         Raises:
             BusError: The bus does not answer.
@@ -140,7 +142,13 @@ class RunStore:
             return None
         # The leading server: another one may have the record and not yet what was stored with it.
         entry = await self._bus.get(RUNS, subjects.result_key(run.ref), is_exact=True)
-        return None if entry is None else entry.value
+        if entry is None:
+            return None
+        try:
+            return read_result(entry.value)
+        except BadResult as error:  # no runner writes such; it would make every answer that holds it unreadable
+            note_unreadable("result", f"{RUNS}/{entry.key}", error)
+            return None
 
     async def create(self, run: RunRecord, given: RunInput | None, *, limits: Sequence[Limit] = ()) -> Stored | None:
         """Store a new run with its input and its place under *limits*: no run without these.

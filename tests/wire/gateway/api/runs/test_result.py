@@ -46,6 +46,18 @@ async def test_null_is_a_result_and_none_is_not(bus: Bus) -> None:
         assert (await http.get(f"/api/runs/{null.id}/result", anonymous=True)).status == 401
 
 
+@pytest.mark.parametrize("stored", [b"not json", b"\xff", b'{"a": NaN}', b"1" * 100_000, b""])
+async def test_a_result_that_no_runner_wrote_spoils_no_answer(bus: Bus, stored: bytes) -> None:
+    """Anyone with the bus may write one: the run is shown without it, and asking for it says so."""
+    run = await finish(bus, await claim(bus, await store(bus, a_run())), result=b"1")
+    await bus.put(subjects.RUNS, subjects.result_key(run.ref), stored)
+    async with running_gateway(bus) as http:
+        assert (await http.get(f"/api/runs/{run.id}")).json["result"] is None
+        assert "cannot be read now" in (await http.get(f"/runs/{run.id}")).text
+        answer = await http.get(f"/api/runs/{run.id}/result")
+    assert (answer.status, "is not stored any more, or cannot be read" in answer.json["detail"]) == (404, True)
+
+
 async def test_the_page_shows_a_result_as_text(bus: Bus) -> None:
     """And a list of objects as a table; a result that is gone from the bus is named."""
     run = await finish(bus, await claim(bus, await store(bus, a_run())), result=RESULT)

@@ -19,6 +19,8 @@ async def show_result(request: web.Request) -> web.Response:
     if result is None:
         if not run.is_over:
             raise RequestRefused(404, f"run {run.id} is not over; its result comes with its end.")
+        if run.result_bytes is not None:
+            raise RequestRefused(404, f"the result of run {run.id} is not stored any more, or cannot be read.")
         raise RequestRefused(404, f"run {run.id} has no result: its script wrote nothing to FASTFLOW_RESULT_FILE.")
     return web.Response(body=result, content_type="application/json")
 
