@@ -86,7 +86,6 @@ def as_user(user: User, url: str, folder: Path) -> Any:
     return connect(f"nats://{url.rpartition('@')[2]}", name=user.value, seed=seed, inbox=inbox(user))
 
 
-@pytest.mark.promise("a request on the bus is answered with the result of its run")
 async def test_a_request_gets_the_result_as_its_reply(there: There) -> None:
     """The message is the run's event."""
     async with new_runs(there.admin) as next_run, asyncio.TaskGroup() as group:

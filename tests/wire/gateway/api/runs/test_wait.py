@@ -28,7 +28,6 @@ async def called(
     return call.result()
 
 
-@pytest.mark.promise("a call answers with the end of its run")
 @pytest.mark.parametrize("path", [START, "/api/pipelines/demo/events", WEBHOOK])
 async def test_a_start_that_waits_answers_with_the_run_that_is_over(bus: Bus, client: Client, path: str) -> None:
     """With its result; by the parameter, and by the header, which is confirmed."""
@@ -156,3 +155,22 @@ async def waiting(client: Client, number: int) -> None:
     """Return when *number* callers wait at the gateway."""
     while f"fastflow_gateway_waits {number:.1f}" not in (await client.get("/metrics")).text:
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/pipelines/{name}/run",
+        "/api/pipelines/{name}/events",
+        "/api/webhooks/{name}/{key}",
+        "/api/runs/{id}/retry",
+    ],
+)
+async def test_the_document_says_what_waits(client: Client, path: str) -> None:
+    """The parameter with its bounds, the header, and the run with its result among the answers."""
+    operation = (await client.get("/api/openapi.json")).json["paths"][path]["post"]
+    named = {each["name"]: each["schema"] for each in operation["parameters"]}
+    assert "Prefer" in named
+    assert any((kind.get("minimum"), kind.get("maximum")) == (0, 60) for kind in named["wait"]["anyOf"])
+    answers = operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [each["$ref"].rpartition("/")[2] for each in answers] == ["Run", "RunWithResult"]
