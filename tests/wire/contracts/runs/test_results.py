@@ -108,11 +108,11 @@ async def test_a_run_is_removed_with_its_result(bus: Bus) -> None:
     assert await runs.result(new) == b"2"
 
 
-async def test_hundreds_of_runs_end_with_results_at_once(bus: Bus) -> None:
+async def test_many_runs_end_with_results_at_once(bus: Bus) -> None:
     """As a burst of calls does, through one runner: each has its own."""
     runs = RunStore(bus)
-    held_runs = await asyncio.gather(*(started(bus, a_run("demo")) for _ in range(400)))
-    results = [b'"%s"' % (str(number).encode() * 20_000) for number in range(400)]
+    held_runs = await asyncio.gather(*(started(bus, a_run("demo")) for _ in range(100)))
+    results = [b'"%s"' % (str(number).encode() * 20_000) for number in range(100)]
     changes = (
         runs.change(run.ref, Finish(epoch=run.epoch, outcome=ended(result)))
         for run, result in zip(held_runs, results, strict=True)

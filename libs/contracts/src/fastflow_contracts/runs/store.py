@@ -32,6 +32,8 @@ from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide
 CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
 CONFLICT_PAUSE_S = 0.02
+RESULTS_AT_ONCE_MAX = 4
+"""Results that one process writes at once. The server accepts 50 unfinished batches for a stream, from all of them."""
 
 
 class NoSuchRun(FastFlowError):
@@ -72,6 +74,7 @@ class RunStore:
             name_in=subjects.parse_input_key,
         )
         self._records_together = GroupCommit(bus, RUNS)
+        self._results_turns = asyncio.Semaphore(RESULTS_AT_ONCE_MAX)
         self._inputs_together = GroupCommit(bus, INPUTS, reads=False)
 
     async def load(self, ref: RunRef) -> Stored:
@@ -206,8 +209,10 @@ class RunStore:
             try:
                 beside = [] if limit is None else [await limit.put_for(self._bus, ref)]
                 if run.result_bytes is not None and (result := _result_in(command)) is not None:
-                    beside.append(Put(subjects.result_key(ref), result))
-                if beside:
+                    async with self._results_turns:
+                        puts = [put, *beside, Put(subjects.result_key(ref), result)]
+                        revision = (await self._bus.commit(RUNS, puts))[0]
+                elif beside:
                     revision = (await self._bus.commit(RUNS, [put, *beside]))[0]
                 else:
                     revision = await self._records_together.put(put)
