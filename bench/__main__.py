@@ -27,7 +27,7 @@ MEASUREMENTS = (
 )
 LIMIT_S = 420.0
 """Time limit of one measurement."""
-LIMITS_S = {"leaks": 2400.0}
+LIMITS_S = {"call": 900.0, "leaks": 2400.0}
 """Those that need longer."""
 END_S = 60.0
 """Time that a stopped measurement has to remove what it has started."""

@@ -37,7 +37,7 @@ WAITING = {
     ),
 }
 PIPELINES = {"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}, "waiting": WAITING}
-ROUNDS = 40
+ROUNDS = 20
 WARM_UP = 3
 CALLERS = 200
 WAIT_S = 60
