@@ -27,6 +27,7 @@ JS: Final = "$JS.API"
 WHO: Final[dict[str, set[User]]] = {
     "ff.trigger.x": {GATEWAY, OUTSIDE},
     "ff.start.x": {GATEWAY},
+    "ff.call.x": {OUTSIDE},
     "ff.command.run.x.y": {GATEWAY},
     "ff.sync.request": {GATEWAY},
     "ff.work.script": {SCHEDULER},
@@ -145,10 +146,10 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
     f"{JS}.STREAM.PURGE.KV_ff_inputs": {SCHEDULER},
-    # Responses of a scheduler or a syncer to those who may ask them.
-    "_INBOX.x": {SCHEDULER},
+    # Responses to those who may ask.
+    "_INBOX.x": {SCHEDULER, GATEWAY},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},
-    "_INBOX_fastflow.x": {SYNCER, SCHEDULER},
+    "_INBOX_fastflow.x": {SYNCER, SCHEDULER, GATEWAY},
     "_INBOX_runner.x": NOBODY,
     "_INBOX_syncer.x": NOBODY,
     "_INBOX_scheduler.x": NOBODY,
@@ -167,6 +168,7 @@ HEARD: Final = {
     },
     RUNNER: {"ff.event.run.*.*", "ff.drain.*", "ff_stored.$KV.ff_pipelines.pipeline.*", "_INBOX_runner.>"},
     GATEWAY: {
+        "ff.call.*",
         "ff.event.run.>",
         "ff_stored.$KV.ff_runs.limit.running",
         "ff_stored.$KV.ff_pipelines.pipeline.*",

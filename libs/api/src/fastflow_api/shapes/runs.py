@@ -155,12 +155,17 @@ class Skip(Shape, frozen=True, kw_only=True):
     """The newest run that was started from it; null: it is open."""
 
 
-class RunDetail(Run, frozen=True, kw_only=True):
-    """One run, with its result and the starts it caused that were refused."""
+class RunWithResult(Run, frozen=True, kw_only=True):
+    """One run, with its result."""
 
     result: Any = None
     """What the script wrote to the file ``FASTFLOW_RESULT_FILE``, any JSON. null may be the result itself:
     ``result_bytes`` says whether there is one."""
+
+
+class RunDetail(RunWithResult, frozen=True, kw_only=True):
+    """One run, with its result and the starts it caused that were refused."""
+
     skipped: tuple[Skip, ...]
     """Refused starts after the end of this run, newest first."""
 

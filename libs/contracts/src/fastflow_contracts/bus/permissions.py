@@ -27,7 +27,7 @@ class User(Enum):
     RUNNER = "runner"
     GATEWAY = "gateway"
     OUTSIDE = "outside"
-    """Programs that start runs and follow them."""
+    """Programs that start runs, call them and follow them."""
 
 
 PROBED: Final = (subjects.RUNS, subjects.INPUTS, subjects.RUNNERS)
@@ -67,7 +67,7 @@ def grant(user: User) -> Grant:
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:
-            return Grant(publish=(subjects.TRIGGERS,), subscribe=("ff.event.>", subjects.RESULTS, *mine))
+            return Grant(publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine))
         case User.SYNCER:
             return Grant(
                 publish=(
@@ -163,8 +163,11 @@ def grant(user: User) -> Grant:
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
+                    f"{inbox(User.OUTSIDE)}.>",
+                    f"{ADMIN_INBOX}.>",
                 ),
                 subscribe=(
+                    subjects.CALLS,
                     *_told(subjects.RUNS, subjects.RUN_KEYS, subjects.ALL_RUNNING),
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS, subjects.SERVICE_KEYS),

@@ -22,6 +22,9 @@ TRIGGERS = "ff.trigger.*"
 STARTS = "ff.start.*"
 """Gateways start a run, and say who asked for it. No other user may publish here."""
 
+CALLS = "ff.call.*"
+"""Core requests: anyone starts a run, and a gateway replies when it is over."""
+
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.>"
 LOGS = "ff.log.>"
@@ -161,6 +164,11 @@ def start(pipeline: PipelineName) -> str:
 def is_start(subject: str) -> bool:
     """Whether only a service can have published there."""
     return subject.startswith("ff.start.")
+
+
+def parse_call(subject: str) -> PipelineName:
+    """Return the pipeline of a call's subject. Raises ``BadToken`` or ``BadName``."""
+    return name_of(subject.removeprefix("ff.call."))
 
 
 def trigger_token(subject: str) -> str:

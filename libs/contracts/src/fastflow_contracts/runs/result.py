@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.runs.run import Ended, RunRecord, Verdict
 
 RESULT_BYTES_MAX: Final = 64 * 1024
 """Of the file."""
@@ -70,13 +70,16 @@ def told(run: RunRecord, result: bytes | None) -> bytes:
         result: What ``RunStore.result`` returns for it.
     """
     last = run.attempts[-1] if run.attempts else None
+    error = (last.error_type, last.error_message) if last else (None, None)
+    if isinstance(run.state, Ended) and run.state.verdict is Verdict.INTERRUPTED:  # what came before does not count
+        error = (None, run.state.reason or None)
     return msgspec.json.encode(
         {
             "run_id": run.id,
             "status": run.status,
             "result": raw(result),
-            "error_type": last.error_type if last else None,
-            "error_message": last.error_message if last else None,
+            "error_type": error[0],
+            "error_message": error[1],
         }
     )
 

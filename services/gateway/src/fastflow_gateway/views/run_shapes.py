@@ -82,6 +82,11 @@ def run_detail(
     return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)), result=raw(result))
 
 
+def with_result(shown: shapes.Run, result: bytes | None) -> shapes.RunWithResult:
+    """A run with its result, as JSON."""
+    return shapes.RunWithResult(**msgspec.structs.asdict(shown), result=raw(result))
+
+
 def mark(record: records.RunRecord) -> shapes.RunMark:
     return shapes.RunMark(
         id=record.id,
