@@ -12,6 +12,7 @@ from fastflow_gateway.http.requests import answer
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
+from fastflow_gateway.views.waiting import held_by
 
 STARTED: Final = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
 """The answers of every route that starts a run."""
@@ -23,12 +24,18 @@ def run_answer(
     """Build the answer to a request that starts or changes a run.
 
     Args:
-        known: The run, which is answered with 200; or only its id, which is answered with 202.
+        known: The run, which is answered with 200; or only its id, which is answered with 202. A run that a pause
+            holds is answered with 202, too.
         later: What happens next, for the text of a 202.
     """
     if isinstance(known, KnownRun):
-        return answer(queries.run(request.app[MODEL], known.run))
-    accepted = shapes.Accepted(
-        id=known, detail=f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it."
-    )
-    return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
+        shown = queries.run(request.app[MODEL], known.run)
+        if held_by(known.run, request.app[MODEL].pauses.now) is None:
+            return answer(shown)
+        return _accepted(known.run.id, f"the run is kept, and waits for {shown.waiting_on}")
+    return _accepted(known, f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it.")
+
+
+def _accepted(run_id: RunId, detail: str) -> web.Response:
+    accepted = shapes.Accepted(id=run_id, detail=detail)
+    return answer(accepted, status=202, headers={"Location": f"/api/runs/{run_id}"})
