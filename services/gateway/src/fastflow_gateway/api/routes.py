@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastflow_gateway.api import (
+    git_hooks,
     health,
     jobs,
     links,
@@ -41,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *skipped.ROUTES,
     *runners.ROUTES,
     *sync.ROUTES,
+    *git_hooks.ROUTES,
     *login_codes.ROUTES,
     *openapi.ROUTES,
 )
