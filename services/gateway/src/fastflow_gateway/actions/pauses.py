@@ -71,14 +71,14 @@ async def pause(
 
     found = (await _change(app, paused)).own(pipeline)
     assert found is not None
-    log.info("paused", pipeline=pipeline, reason=found.reason, by=found.by)
+    log.info("new runs paused", pipeline=pipeline, reason=found.reason, by=found.by)
     return found
 
 
 async def resume(app: web.Application, pipeline: PipelineName | None) -> PauseSet:
     """End the pause of *pipeline*, or of the installation. Returns what is still paused. Raises as ``pause``."""
     left = await _change(app, lambda stored: (stored or NOT_PAUSED).with_pause(pipeline, None))
-    log.info("resumed", pipeline=pipeline)
+    log.info("new runs resumed", pipeline=pipeline)
     return left
 
 

@@ -6,34 +6,25 @@ signature, the content.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
-
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
+from fastflow_gateway.actions import git_hooks
 from fastflow_gateway.actions.push_events import read_event
 from fastflow_gateway.actions.sync import sync_soon
-from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, client_address
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.security.push_signatures import check_push, is_signed
-from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookCall
-from fastflow_gateway.security.webhook_signatures import BadSignature
-from fastflow_gateway.settings import SETTINGS
 
 log = get_logger(__name__)
-
-PATH: Final = "/api/hooks/git"
-"""Also the name of the one key, beside those of pipelines."""
 
 
 async def sync_after_push(request: web.Request) -> web.Response:
     """Check the signature, and sync if the push concerns the pipelines."""
-    body = await _signed_body(request)
+    call = git_hooks.admit(request.app, client_address(request), request.headers)
+    body = await body_of(request)
+    git_hooks.check(request.app, call, request.headers, body)
     push = read_event(request.headers, body)
     model = request.app[MODEL]
     source, branch = (model.sync.last.source, model.sync.last.branch) if model.sync else ("", None)
@@ -52,37 +43,10 @@ async def sync_after_push(request: web.Request) -> web.Response:
     return answer(shapes.PushAnswer(action="synced", detail=f"{changed} pipelines changed{at}."))
 
 
-async def _signed_body(request: web.Request) -> bytes:
-    """Return the body of a call that a holder of the secret sent. Raises ``RequestRefused`` for all others."""
-    secrets = request.app[SETTINGS].git_hook_secrets
-    if not secrets:
-        raise RequestRefused(404, "there is no push hook here; FASTFLOW_GIT_HOOK_SECRET of the gateway makes it.")
-    call = WebhookCall(client_address(request), PATH)
-    guard, time = request.app[WEBHOOK_GUARD], asyncio.get_running_loop().time
-    if wait_s := guard.wait_s(call, time()):
-        raise RequestRefused(429, "too many wrong signatures; wait a moment.", headers={"Retry-After": str(wait_s)})
-    guard.begin(call, time())
-    body = b""
-    try:
-        if is_signed(request.headers):
-            body = await body_of(request)
-        check_push(secrets, request.headers, body, now())
-    except BadSignature as error:
-        guard.wrong(call, time())
-        raise RequestRefused(
-            401, f"{error} Set the same secret at the host and in FASTFLOW_GIT_HOOK_SECRET."
-        ) from error
-    guard.right(call, time())
-    if wait_s := guard.busy_s(PATH, time()):
-        raise RequestRefused(429, "too many pushes are reported; wait.", headers={"Retry-After": str(wait_s)})
-    guard.taken(PATH, 0, time())
-    return body
-
-
 ROUTES = (
     Route(
         "POST",
-        PATH,
+        git_hooks.PATH,
         sync_after_push,
         "The push hook for GitHub, GitLab, Gitea, Forgejo and Bitbucket: sync at once. Needs no token, but the host's "
         "signature with FASTFLOW_GIT_HOOK_SECRET (401: it is missing or wrong). 202: the sync goes on. A push to "

@@ -46,7 +46,7 @@ def check_push(secrets: Iterable[str], headers: Mapping[str, str], body: bytes, 
     ways = [way for name, way in _WAYS.items() if headers.get(name)]
     held = [_holds(way, secret, headers, body, now) for way in ways for secret in secrets]
     if not any(held):
-        raise BadSignature("the signature or token is missing, or fits none of the secrets of this installation.")
+        raise BadSignature("the signature or token fits none of the secrets of this installation.")
 
 
 def _holds(way: WebhookSpec, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
