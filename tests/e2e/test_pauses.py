@@ -107,7 +107,7 @@ def test_a_paused_pipeline_holds_no_other_and_says_who_and_why(tmp_path: Path) -
         made.start()
         there = Rules(made)
         done = made.command("pause", "etl", "--reason", REASON, "--by", "Ada")
-        assert (done.returncode, "etl is paused since" in done.stdout, f"by Ada: {REASON}" in done.stdout) == (
+        assert (done.returncode, "etl was paused" in done.stdout, f"by Ada: {REASON}" in done.stdout) == (
             0,
             True,
             True,

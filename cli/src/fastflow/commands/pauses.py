@@ -67,9 +67,9 @@ def resume(pipeline: str | None, as_json: bool, target: FindTarget) -> None:
 
 
 def line(pipeline: str | None, paused: Pause) -> str:
-    """``etl is paused since 2026-03-01 12:00:00 UTC by ada@desk: the database is being moved``."""
+    """``etl was paused at 2026-03-01 12:00:00 UTC by ada@desk: the database is being moved``."""
     by = f" by {paused.by}" if paused.by else ""
-    return f"{pipeline or 'The installation'} is paused since {exact(paused.since)}{by}: {paused.reason}"
+    return f"{pipeline or 'The installation'} was paused at {exact(paused.since)}{by}: {paused.reason}"
 
 
 def _say(pauses: Pauses, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ import pytest_asyncio
 from standardwebhooks.webhooks import Webhook as Sender
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.service.settings import BadSettings
 from fastflow_gateway.security.webhook_guard import CLIENT_BURST
 from fastflow_syncer.settings import SyncerSettings
 from tests.git_repository import Repository
@@ -172,3 +173,10 @@ async def test_without_a_secret_there_is_no_hook_and_without_a_syncer_the_host_i
     async with running_gateway(bus, git_hook_secret=OLD) as client:
         answer = await hook(client, signed("github"))
         assert (answer.status, "no syncer" in answer.text) == (503, True)
+
+
+async def test_a_short_secret_is_refused_at_the_start_without_repeating_it(bus: Bus) -> None:
+    with pytest.raises(BadSettings, match="FASTFLOW_GIT_HOOK_SECRET") as refused:
+        async with running_gateway(bus, git_hook_secret=f"{NEW},short-secret"):
+            pass
+    assert "short-secret" not in str(refused.value)

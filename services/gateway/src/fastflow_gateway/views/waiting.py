@@ -55,8 +55,8 @@ def held_by(record: records.RunRecord, pauses: PauseSet) -> PauseRecord | None:
 
 
 def pause_words(what: str, pause: PauseRecord) -> str:
-    """``etl is paused since 2026-03-01 12:00:00 UTC by Ada: the database is being moved``."""
-    return f"{what} is paused since {exact(pause.at)}{f' by {pause.by}' if pause.by else ''}: {pause.reason}"
+    """``etl was paused at 2026-03-01 12:00:00 UTC by Ada: the database is being moved``."""
+    return f"{what} was paused at {exact(pause.at)}{f' by {pause.by}' if pause.by else ''}: {pause.reason}"
 
 
 def without_time(words: str) -> str:
