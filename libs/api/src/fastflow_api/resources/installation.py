@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastflow_api import shapes
@@ -46,6 +47,20 @@ class Installation(Resource):
     async def sync_logs(self) -> tuple[shapes.SyncReport, ...]:
         """List the last syncs, newest first."""
         return (await self._connection.json("GET", "/api/sync/logs", shapes.SyncLogs)).syncs
+
+    async def report_push(self, event: bytes, headers: Mapping[str, str]) -> shapes.PushAnswer:
+        """Pass on the push event of a git host, which signed it. Needs no token.
+
+        Args:
+            event: The body, as the host sent it.
+            headers: The headers that name the event and carry the signature, and ``Content-Type``.
+
+        Raises:
+            NotSignedIn: The signature is missing or wrong.
+            NotFound: The installation has no push hook.
+            Unreachable: No syncer is connected.
+        """
+        return await self._connection.json("POST", "/api/hooks/git", shapes.PushAnswer, data=event, headers=headers)
 
     async def pauses(self) -> shapes.Pauses:
         """List what is paused."""
