@@ -63,6 +63,8 @@ def test_nothing_begins_during_a_pause_and_everything_does_after_it(tmp_path: Pa
         assert "no new run begins" in ready["dependencies"]["pause"]
         assert ready["status"] == "ok"
         assert "fastflow_paused 1.0" in there.page("/metrics")
+        doctor = made.command("doctor")
+        assert (doctor.returncode, "no new run begins" in doctor.stdout) == (0, True), doctor.stdout
 
         assert there.end(flaky)["status"] == "SUCCESS", "its retry belongs to a run that is under way"
         go.touch()
