@@ -116,6 +116,7 @@ def test_a_paused_pipeline_holds_no_other_and_says_who_and_why(tmp_path: Path) -
         )
         assert there.get("/api/pipelines/etl")["paused"]["reason"] == REASON
         held = there.ask("POST", "/api/pipelines/etl/run", {}).json
+        assert REASON in made.command("run", "etl").stderr
         assert there.end(there.start("other"))["status"] == "SUCCESS"
         assert there.run(held)["status"] == "PENDING"
         assert REASON in made.command("pause", "--list").stdout

@@ -38,8 +38,8 @@ class Starts(Resource):
                 a person types; leave it out where you pass on what others say.
 
         Returns:
-            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
-            comes. It has ended with the reason if the start is refused after all.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s, or a pause holds the run: the
+            trigger is stored and the run comes. It has ended with the reason if the start is refused after all.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.
