@@ -37,6 +37,8 @@ COMMANDS = {
     "skipped": ("fastflow.commands.skipped:skipped", "List starts that were refused."),
     "redrive": ("fastflow.commands.skipped:redrive", "Start the messages of refused starts."),
     "schedules": ("fastflow.commands.schedules:schedules", "List schedules, or switch one on or off."),
+    "pause": ("fastflow.commands.pauses:pause", "Let no new run begin, of one pipeline or of all."),
+    "resume": ("fastflow.commands.pauses:resume", "End a pause."),
     "runners": ("fastflow.commands.runners:runners", "List the live runners, or drain one."),
     "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),
     "status": ("fastflow.commands.installations:status", "Show which installation is used, and its state."),

@@ -67,4 +67,5 @@ def _queued(run: Run) -> str:
 
 
 def _undecided(pipeline: str, accepted: Accepted) -> str:
-    return f"The trigger is stored, but no scheduler has answered yet; it will become run {accepted.id} of {pipeline}."
+    """In the server's words: no scheduler has answered yet, or a pause holds the run."""
+    return f"Run {accepted.id} of {pipeline}: {accepted.detail}"

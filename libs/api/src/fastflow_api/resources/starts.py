@@ -46,8 +46,8 @@ class Starts(Resource):
             wait_s: Longest wait for the end of the run, in whole seconds up to 60; 0: do not wait.
 
         Returns:
-            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
-            comes. It has ended with the reason if the start is refused after all.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s, or a pause holds the run: the
+            trigger is stored and the run comes. It has ended with the reason if the start is refused after all.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.

@@ -7,7 +7,7 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RedriveBody, RetryBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, PauseBody, RedriveBody, RetryBody, RunBody, SecretBody
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -15,6 +15,7 @@ from fastflow_api.shapes.installation import (
     Health,
     LoginCode,
     PipelineChange,
+    PushAnswer,
     Runner,
     Runners,
     SyncLogs,
@@ -22,6 +23,7 @@ from fastflow_api.shapes.installation import (
     SyncStatus,
 )
 from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
+from fastflow_api.shapes.pauses import Pause, Pauses
 from fastflow_api.shapes.pipelines import (
     CrashLoop,
     DailyStats,
@@ -86,10 +88,14 @@ __all__ = [
     "Node",
     "Output",
     "PartialLine",
+    "Pause",
+    "PauseBody",
+    "Pauses",
     "Phases",
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PushAnswer",
     "RedriveBody",
     "Redriven",
     "RetryBody",

@@ -81,6 +81,8 @@ class Release(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="release"
 
     epoch: int
     reason: str
+    held: bool = False
+    """It must not begin now, because of a pause: it keeps its place, and this does not count."""
 
 
 class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
@@ -122,8 +124,9 @@ class Adopted(Fact, frozen=True, kw_only=True, tag="run.adopted"):
     epoch: int
 
 
-class Released(Fact, frozen=True, kw_only=True, tag="run.released"):
+class Released(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="run.released"):
     at: datetime
+    held: bool = False
 
 
 class CancelRequested(Fact, frozen=True, kw_only=True, tag="run.cancel_requested"):
@@ -172,7 +175,7 @@ def decide(run: RunRecord, command: Command, *, now: datetime) -> tuple[Event, .
         case Pending() as state, Claim():
             if command.attempt != state.attempt:
                 return ()  # an older hint
-            # A run that starts at once is due by any clock; the claimer's may be behind the creator's.
+            # A run that starts at once, or was held, is due by any clock; the claimer's may be behind the creator's.
             if now < state.not_before != run.created_at:
                 raise NotYet(state.not_before)
             return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
@@ -203,7 +206,7 @@ def _from_holder(
         case Release():
             if state.prepared_at is not None:
                 raise CommandRefused("user code may have run: the attempt must be finished, not given back")
-            return _give_back(run, state, command.reason, now=now)
+            return _give_back(run, state, command.reason, now=now, held=command.held)
         case Finish():
             return _attempt_ended(run, state, command.outcome)
         case Expire():
@@ -214,9 +217,11 @@ def _from_holder(
             assert_never(command)
 
 
-def _give_back(run: RunRecord, state: Running, reason: str, *, now: datetime) -> tuple[Event, ...]:
+def _give_back(run: RunRecord, state: Running, reason: str, *, now: datetime, held: bool = False) -> tuple[Event, ...]:
     if state.cancel_requested_at is not None:
         return _attempt_ended(run, state, AttemptOutcome(finished_at=now, stopped=True))
+    if held:
+        return (Released(at=now, held=True),)
     if run.releases >= RELEASES_MAX:
         return _attempt_ended(run, state, _lost(f"{reason} ({run.releases + 1} times in a row)", now))
     return (Released(at=now),)
@@ -293,6 +298,9 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
             assert isinstance(run.state, Running)
             state = replace(run.state, runner=event.runner, epoch=event.epoch)
             return replace(run, state=state, epoch=event.epoch)
+        case Released(held=True):
+            assert isinstance(run.state, Running)
+            return replace(run, state=Pending(attempt=run.state.attempt, not_before=run.created_at))
         case Released():
             assert isinstance(run.state, Running)
             pending = Pending(attempt=run.state.attempt, not_before=event.at)

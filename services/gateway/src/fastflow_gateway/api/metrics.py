@@ -46,6 +46,9 @@ class StateCollector(Collector):
         yield _gauge("runner_slots", "Runs they may hold at once.", sum(runner.slots for runner in runners))
         yield _gauge("runner_slots_busy", "Runs they hold.", sum(runner.busy for runner in runners))
         yield _gauge("pipelines", "Pipelines listed.", len(model.pipelines()))
+        paused = model.pauses.now
+        yield _gauge("paused", "1 while the installation is paused.", int(paused.installation is not None))
+        yield _gauge("pipelines_paused", "Pipelines that are paused one by one.", len(paused.pipelines))
         yield _gauge("gateway_streams", "Streams open on this gateway.", app[FOLLOWERS].followers)
         yield _gauge("gateway_waits", "Callers that wait for the end of a run.", app[WAITS].waiting)
         yield _gauge("gateway_connections", "Connections open to this gateway.", len(app[CONNECTIONS]))

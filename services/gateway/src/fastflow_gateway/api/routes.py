@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fastflow_gateway.api import (
+    git_hooks,
     health,
     jobs,
     links,
     login_codes,
     metrics,
     openapi,
+    pauses,
     pipelines,
     runners,
     secrets,
@@ -37,9 +39,11 @@ ROUTES: tuple[Route, ...] = (
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,
+    *pauses.ROUTES,
     *skipped.ROUTES,
     *runners.ROUTES,
     *sync.ROUTES,
+    *git_hooks.ROUTES,
     *login_codes.ROUTES,
     *openapi.ROUTES,
 )

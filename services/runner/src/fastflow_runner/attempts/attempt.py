@@ -1,6 +1,7 @@
 """One attempt of one run, from the hint to the recorded end. I/O. The guarantees depend on the order of the steps.
 
-1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``).
+1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``). If it is paused, give it back
+   (``holding``).
 2. Prepare its environment (``preparing``).
 3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``attempt_sandbox``).
 4. Record that all of this is ready (``holding``), before step 5.
@@ -167,6 +168,8 @@ class RunningAttempt:
             await recorder.resume()
         if isinstance(self._code, NoCode):
             return await recorder.give_up(RunErrorType.ENVIRONMENT_ERROR, self._code.reason)
+        if holding.state.prepared_at is None:
+            await holding.stop_if_paused(self._context.pauses)
         self._given = await holding.read_input()
         tokens = self._given.encrypted_env
         self._secrets = self._context.secrets.open(tokens, pipeline=holding.run.pipeline)

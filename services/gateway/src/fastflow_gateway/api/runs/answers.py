@@ -19,6 +19,7 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import run_shapes
+from fastflow_gateway.views.waiting import held_by
 
 STARTED: Final = {
     200: (shapes.Run, shapes.RunWithResult),
@@ -34,11 +35,15 @@ def run_answer(
     """Build the answer to a request that starts or changes a run.
 
     Args:
-        known: The run, which is answered with 200; or only its id, which is answered with 202.
+        known: The run, which is answered with 200; or only its id, which is answered with 202. A run that a pause
+            holds is answered with 202, too.
         later: What happens next, for the text of a 202.
     """
     if isinstance(known, KnownRun):
-        return answer(queries.run(request.app[MODEL], known.run))
+        shown = queries.run(request.app[MODEL], known.run)
+        if held_by(known.run, request.app[MODEL].pauses.now) is None:
+            return answer(shown)
+        return _accepted(known.run.id, f"the run is kept, and waits for {shown.waiting_on}")
     return _accepted(known, f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it.")
 
 

@@ -67,8 +67,8 @@ ROUTES = (
         "/api/pipelines/{name}/run",
         start_run,
         "Start a run. It sets only variables that the pipeline declares in default_env or accepts_env, unless "
-        "`allow_undeclared` is set. 202: the trigger is stored and the run comes; it has ended with the reason if the "
-        "start is refused after all. 429: max_instances is reached.",
+        "`allow_undeclared` is set. 202: the trigger is stored and the run comes, after a pause if there is one; it "
+        "has ended with the reason if the start is refused after all. 429: max_instances is reached.",
         STARTED,
         body=shapes.RunBody,
         query=StartQuery,
