@@ -177,6 +177,10 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         Instances | None,
         says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
     ] = None
+    rollback_after: Annotated[
+        Instances | None,
+        says("A new version whose first this many runs all fail is rolled back to the one before it."),
+    ] = None
     restart_on_crash: Annotated[Flag, says("Start again after FAILED.")] = False
     restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = COOLDOWN_S
     restart_interval: Annotated[CronOrSeconds | None, says("When to stop running runs and start again.")] = None
