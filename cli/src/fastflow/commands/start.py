@@ -27,6 +27,7 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
     "-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter; also becomes a variable."
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
+@click.option("--version", metavar="ID", help="A kept version, from `fastflow versions NAME`; default: the live one.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @json_option
 @api_options
@@ -35,6 +36,7 @@ def run(
     env: tuple[str, ...],
     parameters: tuple[str, ...],
     run_config_id: str | None,
+    version: str | None,
     follow: bool,
     as_json: bool,
     target: FindTarget,
@@ -47,7 +49,12 @@ def run(
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):
             accepted = await client.start(
-                pipeline, env_vars=env_vars, parameters=given, run_config_id=run_config_id, allow_undeclared=True
+                pipeline,
+                env_vars=env_vars,
+                parameters=given,
+                run_config_id=run_config_id,
+                version=version,
+                allow_undeclared=True,
             )
         if follow:
             return await follow_start(client, pipeline, accepted, as_json=as_json)

@@ -101,17 +101,17 @@ class VersionList:
         stored = await self._pipelines.versions.load(ref)
         if stored.revision:
             await self._bus.purge(subjects.PIPELINES, subjects.version_key(ref), until=stored.revision)
-            log.info("version forgotten", pipeline=name, version=ref.version)
+            log.info("version removed", pipeline=name, version=ref.version)
 
     async def _changes(self, before: str, bundle: Bundle) -> VersionChanges | None:
         try:
             data = await self._bundles.get(before)
             return await asyncio.to_thread(lambda: changes(unpack(data), unpack(bundle.data)))
         except (Rejected, BundleRefused) as error:
-            log.info("changes unknown", bundle=before, error=str(error))
+            log.info("changes not read", bundle=before, error=str(error))
         except BusError:
             raise
         except Exception:
             # What only tells people about a version must not keep it from becoming live.
-            log.exception("changes unknown", bundle=before)
+            log.exception("changes not read", bundle=before)
         return None

@@ -113,7 +113,7 @@ class Run(Shape, frozen=True, kw_only=True):
     with this id."""
     commit: str | None
     bundle: str
-    version: str
+    version: str = ""
     """The id of the pipeline's version that it runs; empty: it never began."""
     kind: str
     """``script`` or ``notebook``."""
