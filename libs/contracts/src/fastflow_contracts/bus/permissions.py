@@ -162,7 +162,6 @@ def grant(user: User) -> Grant:
                     *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),  # a pin
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS),
-                    *_finding(bucket_stream(subjects.PIPELINES)),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_finding(bucket_stream(subjects.RUNS)),
