@@ -31,6 +31,7 @@ from fastflow_contracts.pipelines.format.value_types import (
     EnvPattern,
     EnvValue,
     FernetToken,
+    FirstFailures,
     Flag,
     Instances,
     IntervalSeconds,
@@ -178,7 +179,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
     ] = None
     rollback_after: Annotated[
-        Instances | None,
+        FirstFailures | None,
         says("A new version whose first this many runs all fail is rolled back to the one before it."),
     ] = None
     restart_on_crash: Annotated[Flag, says("Start again after FAILED.")] = False
