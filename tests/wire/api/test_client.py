@@ -26,7 +26,7 @@ from fastflow_gateway import app
 from fastflow_gateway.api import routes
 from fastflow_gateway.http.route import Route
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say, store
-from tests.support.records import a_bundle, a_presence, a_run, publish_pipeline
+from tests.support.records import a_bundle, a_presence, a_run, list_version, publish_pipeline
 
 KEY = "ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY="
 CELL = {"cell_type": "code", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
@@ -39,6 +39,7 @@ async def installation(bus: Bus) -> AsyncIterator[Client]:
     await publish_pipeline(
         bus, "demo", a_bundle(main_py="1"), webhook_key="hook", schedule_cron="@daily", tags=("a",), max_instances=4
     )
+    await list_version(bus, "demo", a_bundle(main_py="1"))
     await publish_pipeline(bus, "other", a_bundle(main_py="2"))
     async with (
         running_scheduler(bus),
@@ -112,6 +113,9 @@ async def _ask_about_pipelines(api: Client) -> None:
     assert await api.downstream_triggers("demo") == [made]
     assert [(edge.upstream, edge.downstream) for edge in (await api.graph()).edges] == [("demo", "other")]
     assert await api.remove_downstream_trigger("demo", made.id) == []
+    (version,) = (await api.versions("demo")).versions
+    assert (await api.pin("demo", version.id, reason="why")).pin is not None
+    assert (await api.unpin("demo")).pin is None
 
 
 async def _ask_about_schedules(api: Client) -> None:
