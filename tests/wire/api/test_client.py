@@ -94,7 +94,7 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
     book = a_bundle(main_ipynb=NOTEBOOK)
     await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
-    await finish(bus, await claim(bus, notebook))
+    await finish(bus, await claim(bus, notebook), result=b'{"rows": 3}')
     async with polite_runner(bus), installation(bus) as api:
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
@@ -167,6 +167,7 @@ async def _ask_for_output(api: Client, run: Run, notebook: str) -> None:
     assert [cell.source for cell in (await api.cells(notebook)).cells] == ["1"]
     assert [event async for event in api.follow_cells(notebook)] == []
     assert json.loads(await api.notebook(notebook))["nbformat"] == 4
+    assert await api.result(notebook) == {"rows": 3}
 
 
 async def _ask_about_skips(bus: Bus, api: Client) -> None:
