@@ -20,7 +20,8 @@ import fastflow_contracts
 from fastflow_contracts.bus import objects
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS
+from fastflow_contracts.pipelines.pauses import PAUSE_SET
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
 from fastflow_contracts.runs import cells, limits, logs, messages
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "limit": limits.LIMIT,
     "links": links.LINK_SET,
     "log": logs.CHUNK,
+    "pauses": PAUSE_SET,
     "pipeline": PIPELINE,
     "presence": PRESENCE,
     "run": RUN,
@@ -52,8 +54,19 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "sync-status": SYNC_STATUS,
     "trigger": messages.TRIGGER,
     "troubles": TROUBLES,
+    "version": VERSION,
 }
-MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "event_headers", "data"}
+MAPS: Final = {
+    "env",
+    "encrypted_env",
+    "overrides",
+    "env_vars",
+    "parameters",
+    "default_env",
+    "event_headers",
+    "data",
+    "pipelines",
+}
 """Names people give; here nothing is unknown."""
 
 

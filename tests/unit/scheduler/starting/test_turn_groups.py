@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs.run import REPLACED, Pending, RunErrorType, Running, RunRecord, RunStatus, Turn
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Command, Finish, Prepare, decide, fold
 from fastflow_scheduler.starting.hint_queue import REHINT_S, HintQueue
@@ -177,6 +178,21 @@ def test_the_newest_runs_replace_older_ones_until_these_have_ended() -> None:
     assert scene.hinted() == []
     scene.end(0, stopped=True)
     assert scene.hinted() == [2]
+
+
+def test_runs_that_a_pause_holds_hold_no_place_and_go_on_after_it() -> None:
+    scene = Scene()
+    for _ in range(3):
+        scene.create()
+    scene.queue.hold(PauseSet(installation=PauseRecord(at=at(0), reason="moving")))
+    assert scene.hinted() == []
+    scene.queue.hold(NOT_PAUSED)
+    assert scene.hinted() == [0]
+    scene.queue.hold(NOT_PAUSED)
+    assert scene.hinted() == []
+    scene.begin(0)
+    scene.end(0)
+    assert scene.hinted() == [1]
 
 
 def test_queued_runs_replace_none() -> None:

@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from fastflow_api import shapes
-from fastflow_api.connection import segment
+from fastflow_api.connection import TIMEOUT_S, segment
 from fastflow_api.resources.base import Resource
-from fastflow_api.shapes import Accepted, Run
+from fastflow_api.shapes import Accepted, Run, RunWithResult
 
-_KINDS: Final[Mapping[int, Any]] = {200: Run, 202: Accepted}
+_STARTED: Final[Mapping[int, Any]] = {200: Run, 202: Accepted}
+_ENDED: Final[Mapping[int, Any]] = {200: RunWithResult, 202: Accepted}
 
 
 class Starts(Resource):
-    """Methods that start runs."""
+    """Methods that start runs.
+
+    With *wait_s* each waits for the end of its run, up to 60 seconds. It then returns a ``RunWithResult``, however the
+    run ended: check its ``status``. It returns ``Accepted`` if the run is not over in time; the run goes on, and
+    ``wait`` waits for longer.
+    """
 
     async def start(
         self,
@@ -23,8 +29,10 @@ class Starts(Resource):
         env_vars: Mapping[str, str] | None = None,
         parameters: Mapping[str, Any] | None = None,
         run_config_id: str | None = None,
+        version: str | None = None,
         key: str | None = None,
         allow_undeclared: bool = False,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run.
 
@@ -33,13 +41,15 @@ class Starts(Resource):
             env_vars: Variables; they override the pipeline's own. At most 50, of 16,384 characters each.
             parameters: Strings or any JSON values. Also variables, as text; they override *env_vars*.
             run_config_id: One of the pipeline's ``schedules[].id``; None: the pipeline's own configuration.
+            version: The id of a kept version, from ``versions``; None: the live one.
             key: Idempotency key: repeated calls with the same key start one run.
             allow_undeclared: Let *env_vars* and *parameters* set variables that the pipeline does not declare. For what
                 a person types; leave it out where you pass on what others say.
+            wait_s: Longest wait for the end of the run, in whole seconds up to 60; 0: do not wait.
 
         Returns:
-            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
-            comes. It has ended with the reason if the start is refused after all.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s, or a pause holds the run: the
+            trigger is stored and the run comes. It has ended with the reason if the start is refused after all.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.
@@ -48,13 +58,14 @@ class Starts(Resource):
             TooMany: ``max_instances`` is reached.
         """
         body = shapes.RunBody(
-            env_vars=dict(env_vars or {}), parameters=dict(parameters or {}), run_config_id=run_config_id
+            env_vars=dict(env_vars or {}),
+            parameters=dict(parameters or {}),
+            run_config_id=run_config_id,
+            version=version,
         )
         path = f"/api/pipelines/{segment(name)}/run"
         given = {"allow_undeclared": "true"} if allow_undeclared else {}
-        return _started(
-            await self._connection.one_of("POST", path, _KINDS, query=given, body=body, headers=_headers(key))
-        )
+        return await self._start(path, wait_s, query=given, body=body, headers=_headers(key))
 
     async def publish(
         self,
@@ -64,6 +75,7 @@ class Starts(Resource):
         media_type: str | None = None,
         attributes: Mapping[str, str] | None = None,
         key: str | None = None,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run with an event, like a message on the pipeline's subject.
 
@@ -74,6 +86,7 @@ class Starts(Resource):
             media_type: Media type of the event; ``application/cloudevents+json`` for a structured CloudEvent.
             attributes: Headers of a binary CloudEvent, such as ``{"ce-specversion": "1.0", "ce-id": "7", …}``.
             key: Idempotency key; a CloudEvent has its own.
+            wait_s: As for ``start``.
 
         Returns:
             As for ``start``.
@@ -83,7 +96,7 @@ class Starts(Resource):
         """
         headers = {**(attributes or {}), **_headers(key), **({"Content-Type": media_type} if media_type else {})}
         path = f"/api/pipelines/{segment(name)}/events"
-        return _started(await self._connection.one_of("POST", path, _KINDS, data=event, headers=headers))
+        return await self._start(path, wait_s, data=event, headers=headers)
 
     async def start_by_webhook(
         self,
@@ -93,6 +106,7 @@ class Starts(Resource):
         *,
         media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run through the pipeline's webhook. Needs no token.
 
@@ -102,6 +116,7 @@ class Starts(Resource):
             body: Becomes the event. A JSON object of nothing but ``env_vars`` and ``parameters`` gives variables, too.
             media_type: Media type of the body.
             headers: More headers, such as ``Idempotency-Key`` or a signature.
+            wait_s: As for ``start``.
 
         Returns:
             As for ``start``.
@@ -112,7 +127,7 @@ class Starts(Resource):
         """
         given = {**(headers or {}), **({"Content-Type": media_type} if media_type else {})}
         path = f"/api/webhooks/{segment(name)}/{segment(webhook_key)}"
-        return _started(await self._connection.one_of("POST", path, _KINDS, data=body, headers=given))
+        return await self._start(path, wait_s, data=body, headers=given)
 
     async def retry(
         self,
@@ -120,6 +135,7 @@ class Starts(Resource):
         *,
         code: Literal["same", "current"] = "same",
         key: str | None = None,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Run a finished run again, as a new run with the same event, variables and parameters.
 
@@ -127,6 +143,7 @@ class Starts(Resource):
             run_id: The id of the finished run.
             code: The code of that run, or the pipeline's current version.
             key: As for ``start``.
+            wait_s: As for ``start``.
 
         Returns:
             The new run, as for ``start``.
@@ -136,13 +153,19 @@ class Starts(Resource):
             Conflict: The run is not over yet.
         """
         path, body = f"/api/runs/{segment(run_id)}/retry", shapes.RetryBody(code=code)
-        return _started(await self._connection.one_of("POST", path, _KINDS, body=body, headers=_headers(key)))
+        return await self._start(path, wait_s, body=body, headers=_headers(key))
+
+    async def _start(
+        self, path: str, wait_s: int, *, query: Mapping[str, Any] | None = None, **request: Any
+    ) -> Run | Accepted:
+        kinds = _STARTED
+        if wait_s:
+            kinds, query = _ENDED, {**(query or {}), "wait": wait_s}
+            request["timeout_s"] = TIMEOUT_S + wait_s
+        answer = await self._connection.one_of("POST", path, kinds, query=query, **request)
+        assert isinstance(answer, Run | Accepted)
+        return answer
 
 
 def _headers(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key} if key else {}
-
-
-def _started(answer: Any) -> Run | Accepted:
-    assert isinstance(answer, Run | Accepted)
-    return answer

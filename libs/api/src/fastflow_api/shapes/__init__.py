@@ -7,7 +7,17 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RedriveBody, RetryBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import (
+    Body,
+    JobSwitch,
+    LinkBody,
+    PauseBody,
+    PinBody,
+    RedriveBody,
+    RetryBody,
+    RunBody,
+    SecretBody,
+)
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -15,6 +25,7 @@ from fastflow_api.shapes.installation import (
     Health,
     LoginCode,
     PipelineChange,
+    PushAnswer,
     Runner,
     Runners,
     SyncLogs,
@@ -22,6 +33,7 @@ from fastflow_api.shapes.installation import (
     SyncStatus,
 )
 from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
+from fastflow_api.shapes.pauses import Pause, Pauses
 from fastflow_api.shapes.pipelines import (
     CrashLoop,
     DailyStats,
@@ -44,12 +56,21 @@ from fastflow_api.shapes.runs import (
     RunIds,
     RunMark,
     RunPage,
+    RunWithResult,
     Skip,
     Status,
     TriggeredBy,
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
+from fastflow_api.shapes.versions import (
+    PipelineVersion,
+    PipelineVersions,
+    VersionDifferences,
+    VersionPackage,
+    VersionPin,
+    VersionRollback,
+)
 
 __all__ = [
     "HIDDEN",
@@ -85,10 +106,17 @@ __all__ = [
     "Node",
     "Output",
     "PartialLine",
+    "Pause",
+    "PauseBody",
+    "Pauses",
     "Phases",
+    "PinBody",
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PipelineVersion",
+    "PipelineVersions",
+    "PushAnswer",
     "RedriveBody",
     "Redriven",
     "RetryBody",
@@ -98,6 +126,7 @@ __all__ = [
     "RunIds",
     "RunMark",
     "RunPage",
+    "RunWithResult",
     "Runner",
     "Runners",
     "Sample",
@@ -115,8 +144,12 @@ __all__ = [
     "SyncReport",
     "SyncStatus",
     "TriggeredBy",
+    "VersionDifferences",
     "VersionNotice",
+    "VersionPackage",
+    "VersionPin",
     "VersionProblem",
+    "VersionRollback",
     "Webhook",
     "Window",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,17 @@ class RunBody(Body, frozen=True, kw_only=True):
     """Parameters: strings, or any JSON values. Also environment variables, as text; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+    version: str | None = None
+    """The id of a kept version; null is the live one."""
+
+
+class PinBody(Body, frozen=True, kw_only=True):
+    """Which version stays live."""
+
+    version: str
+    """The id of a kept version."""
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why, for others to read."""
 
 
 class RetryBody(Body, frozen=True, kw_only=True):
@@ -74,3 +85,12 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     """Only count them."""
     cursor: str | None = None
     """``next_cursor`` of the previous answer: continue with newer skips."""
+
+
+class PauseBody(Body, frozen=True, kw_only=True):
+    """Why something is paused."""
+
+    reason: str
+    """For everyone who wonders why nothing starts: one line of at most 300 characters."""
+    by: str = ""
+    """Who pauses: a name of at most 100 characters. It is shown, and not checked."""

@@ -6,7 +6,9 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from fastflow_api.shapes.base import Shape
+from fastflow_api.shapes.pauses import Pause
 from fastflow_api.shapes.runs import RunMark, Skip
+from fastflow_api.shapes.versions import VersionPin, VersionRollback
 
 
 class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +97,13 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     newest_commit: str | None
     """The commit of the newest version, valid or not."""
     live_since: datetime | None
+    version: str | None = None
+    """The id of the live version."""
+    why_not_newest: str | None = None
+    """A sentence that says why the live version is not the newest valid one; null: it is."""
+    pin: VersionPin | None = None
+    rolled_back: VersionRollback | None = None
+    """While the version that failed is the newest one."""
     schedules: tuple[Schedule, ...]
     run_config_ids: tuple[str, ...]
     total_runs: int
@@ -105,6 +114,8 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     last_runs: tuple[RunMark, ...]
     """Newest first."""
     crash_loop: CrashLoop | None
+    paused: Pause | None
+    """Its own pause; that of the installation holds it, too."""
     metadata: dict[str, Any] | None
     """The live version's pipeline.json, normalised; ``***`` for secrets."""
 

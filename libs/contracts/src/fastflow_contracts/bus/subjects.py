@@ -22,6 +22,9 @@ TRIGGERS = "ff.trigger.*"
 STARTS = "ff.start.*"
 """Gateways start a run, and say who asked for it. No other user may publish here."""
 
+CALLS = "ff.call.*"
+"""Core requests: anyone starts a run, and a gateway replies when it is over."""
+
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.>"
 LOGS = "ff.log.>"
@@ -30,6 +33,8 @@ METRICS = "ff.metric.>"
 SKIPS = "ff.skipped.>"
 NOTICES = ("ff.dead.>", SKIPS)
 RUN_EVENTS = "ff.event.run.*.*"
+RESULTS = "ff.result.>"
+"""Core messages: runners say which result a run has, once its record says so."""
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
@@ -67,10 +72,14 @@ SESSIONS = "ff_sessions"
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
+RESULT_KEYS = "result.*.*"
+"""In the bucket of the runs, so that one batch writes a result and the end of its run."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
+VERSION_KEYS = "version.*.*"
+"""In the bucket of the pipelines. Syncers write them."""
 RUNNER_KEYS = "runner.*"
 RUNNER_ID_PATTERN = r"[A-Za-z0-9_=/-]{1,200}"
 SERVICE_KEYS = "service.*.*"
@@ -81,6 +90,8 @@ SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
 SCHEDULE_SWITCH_KEYS = "switch.>"
 """Gateways write them, for people."""
+PAUSE_KEY = "pause"
+"""In the bucket of the schedules: what people paused. Gateways write it."""
 SYNC_STATUS_KEY = "sync.status"
 PROBE_KEY = "probe"
 """Key in several buckets. Gateways write it to see whether its stream stores anything; nobody reads it."""
@@ -101,6 +112,14 @@ class JobRef(NamedTuple):
     pipeline: PipelineName
     schedule: str
     """``Schedule.id``."""
+
+
+class VersionRef(NamedTuple):
+    """One version of one pipeline."""
+
+    pipeline: PipelineName
+    version: str
+    """``versions.version_id``."""
 
 
 class ServiceRef(NamedTuple):
@@ -157,6 +176,11 @@ def start(pipeline: PipelineName) -> str:
 def is_start(subject: str) -> bool:
     """Whether only a service can have published there."""
     return subject.startswith("ff.start.")
+
+
+def parse_call(subject: str) -> PipelineName:
+    """Return the pipeline of a call's subject. Raises ``BadToken`` or ``BadName``."""
+    return name_of(subject.removeprefix("ff.call."))
 
 
 def trigger_token(subject: str) -> str:
@@ -246,6 +270,30 @@ def _skip_token(pipeline: str) -> str:
 def run_event(run: RunRef) -> str:
     """Return the subject on which the bus repeats every change of the run's record."""
     return f"ff.event.run.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result(run: RunRef) -> str:
+    """Return the subject on which the result of *run* is told."""
+    return f"ff.result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result_key(run: RunRef) -> str:
+    return f"result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def version_key(version: VersionRef) -> str:
+    return f"version.{_token(version.pipeline)}.{_token(version.version)}"
+
+
+def version_keys_of(pipeline: PipelineName) -> str:
+    """Return the filter of the keys of all versions of *pipeline*."""
+    return f"version.{_token(pipeline)}.*"
+
+
+def parse_version_key(key: str) -> VersionRef:
+    """Return the version in a key. Raises ``BadToken`` or ``BadName``."""
+    pipeline, _, version = key.removeprefix("version.").partition(".")
+    return VersionRef(name_of(pipeline), text_of(version))
 
 
 def run_key(run: RunRef) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from fastflow_gateway.api import (
+    git_hooks,
     health,
     jobs,
     links,
     login_codes,
     metrics,
     openapi,
+    pauses,
     pipelines,
     runners,
     secrets,
     skipped,
     sync,
+    versions,
     webhooks,
 )
-from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, runs, samples, start, stream
+from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -24,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *links.ROUTES,
     *pipelines.ROUTES,
+    *versions.ROUTES,
     *start.ROUTES,
     *publish.ROUTES,
     *ids.ROUTES,
@@ -33,12 +37,15 @@ ROUTES: tuple[Route, ...] = (
     *log_lines.ROUTES,
     *samples.ROUTES,
     *cells.ROUTES,
+    *result.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,
+    *pauses.ROUTES,
     *skipped.ROUTES,
     *runners.ROUTES,
     *sync.ROUTES,
+    *git_hooks.ROUTES,
     *login_codes.ROUTES,
     *openapi.ROUTES,
 )

@@ -16,6 +16,7 @@ from fastflow_gateway.dashboard import (
     live,
     login,
     output_frame,
+    pause_forms,
     pipelines_page,
     run_page,
     runners_page,
@@ -24,6 +25,7 @@ from fastflow_gateway.dashboard import (
     secrets_page,
     skipped_page,
     start_page,
+    versions_form,
 )
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.errors import RequestRefused
@@ -59,7 +61,9 @@ ROUTES: tuple[Route, ...] = (
     *login.ROUTES,
     *pipelines_page.ROUTES,
     *links_form.ROUTES,
+    *pause_forms.ROUTES,
     *start_page.ROUTES,
+    *versions_form.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
     *output_frame.ROUTES,

@@ -18,7 +18,7 @@ from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import public_address
 from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel import queries, version_queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.filters import PipelinesQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -30,7 +30,7 @@ SKIPS_SHOWN: Final = 5
 
 
 async def pipelines_page(request: web.Request) -> web.Response:
-    return _list(request)
+    return show_pipelines(request)
 
 
 async def pipeline_page(request: web.Request) -> web.Response:
@@ -65,6 +65,7 @@ async def show_pipeline(
         address=f"/pipelines/{quote(record.name)}" if webhook_base or flash or link_form else None,
         flash=flash,
         pipeline=pipeline,
+        versions=await version_queries.versions(model, record),
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
@@ -82,13 +83,14 @@ async def start_sync(request: web.Request) -> web.Response:
     try:
         report = await sync(request.app)
     except RequestRefused as error:
-        return _list(request, flash=str(error), status=error.status)
+        return show_pipelines(request, flash=str(error), status=error.status)
     if not report.ok:
-        return _list(request, flash=f"The sync failed: {report.error}", status=502)
+        return show_pipelines(request, flash=f"The sync failed: {report.error}", status=502)
     raise web.HTTPSeeOther("/")
 
 
-def _list(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+def show_pipelines(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+    """The list, with what went wrong, if anything did."""
     model, wanted = request.app[MODEL], query(request, PipelinesQuery)
     q, tags = wanted.q, wanted.wanted_tags
     listed = queries.pipelines(model, last_runs=STRIP_RUNS)

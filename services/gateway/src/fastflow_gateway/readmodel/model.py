@@ -18,11 +18,13 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Change, Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
+from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LinkSet
-from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.limits import LimitSet
@@ -40,6 +42,7 @@ from fastflow_contracts.sessions.spent import SpentStore, SpentText
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
 from fastflow_gateway.readmodel.links import Links
+from fastflow_gateway.readmodel.pauses import KnownPauses
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
 from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.spent import SpentIds
@@ -51,6 +54,8 @@ from fastflow_gateway.views.waiting import Capacity
 
 LATEST: Final = 10
 """Newest runs of a pipeline to look at: a crash loop has a restart among them."""
+VERSIONS_S: Final = 10.0
+"""How long reading the versions of one pipeline may take."""
 SKIPS_READ: Final = 3 * SKIPS_MAX
 """Messages of the stream to go back at the start: a skip is two, and one more once it is redriven."""
 
@@ -63,6 +68,7 @@ class ReadModel:
         self._pipeline_store = PipelineStore(bus)
         self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
+        self._pipeline_revisions: dict[PipelineName, int] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self._running_max: int | None = None
         self._watchers = Watchers()
@@ -71,6 +77,7 @@ class ReadModel:
         self.skips = Skips()
         self.links = Links()
         self.switches = Switches()
+        self.pauses = KnownPauses()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
         self.troubles = Troubles()
         self._spent = SpentIds()
@@ -89,11 +96,12 @@ class ReadModel:
             ),
             bucket_feed("runners", presences(bus), self._on_runner, self._runners.clear, is_shown=False),
             bucket_feed("services", troubles(bus), self.troubles.put, self.troubles.clear, is_shown=False),
-            bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._pipelines.clear),
+            bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._forget_pipelines),
             bucket_feed("sync", pipelines.sync_status, self._on_sync, self._forget_sync),
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
             bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
             bucket_feed("switches", schedules.switches, self._on_switch, self.switches.clear),
+            bucket_feed("pauses", pause_sets(bus), self._on_pauses, self.pauses.clear),
             # Never forgotten on the way: an ended session must not count again while its record comes once more.
             bucket_feed("sessions", SpentStore(bus).records, self._on_spent, lambda: None, is_shown=False),
             skip_feed(bus, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
@@ -145,6 +153,14 @@ class ReadModel:
             record = (await self._pipeline_store.records.load(name)).value
         return record if record is not None and record.removed_at is None else None
 
+    async def versions_of(self, name: PipelineName) -> list[VersionRecord]:
+        """The kept versions of a pipeline, newest first. Raises ``Unavailable`` if the bus does not show them soon."""
+        try:
+            async with asyncio.timeout(VERSIONS_S):
+                return await self._pipeline_store.versions_of(name)
+        except TimeoutError:
+            raise Unavailable(f"the bus did not show the versions of {name} within {VERSIONS_S:g} s.") from None
+
     async def run(self, run_id: RunId) -> KnownRun | None:
         """Find a run; None if it does not exist or its record is unreadable. Raises ``BusError``."""
         if (known := self.runs.get(run_id)) is not None:
@@ -156,6 +172,10 @@ class ReadModel:
         except Unreadable:  # ``find`` has logged and counted it
             return None
         return KnownRun(stored.run, stored.revision)
+
+    async def result(self, run: RunRecord) -> bytes | None:
+        """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""
+        return await self._store.result(run)
 
     async def letter(self, skip: SkipRecord) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
@@ -173,7 +193,7 @@ class ReadModel:
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""
         running = self.runs.count(RunStatus.RUNNING)
-        return Capacity(self.runners(now), running, self._running_max, self._turns.place)
+        return Capacity(self.runners(now), running, self._running_max, self.pauses.now, self._turns.place)
 
     def crashes(self, pipeline: str, now: datetime) -> tuple[RunRecord, ...]:
         """The crashed runs of a daemon's crash loop, newest first; empty if there is no loop."""
@@ -219,12 +239,24 @@ class ReadModel:
     def _on_links(self, change: Change[PipelineName, LinkSet]) -> None:
         self.links.put(change.name, change.value or LinkSet(), change.revision)
 
+    def put_pipeline(self, record: PipelineRecord, revision: int) -> None:
+        """Take in a record that this gateway has just written, before the feed brings it."""
+        if revision > self._pipeline_revisions.get(record.name, 0):
+            self._pipelines[record.name], self._pipeline_revisions[record.name] = record, revision
+
     def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
         name, record = change.name, change.value  # of a folder with any name: its record says what is wrong
+        if change.revision < self._pipeline_revisions.get(name, 0):
+            return
+        self._pipeline_revisions[name] = change.revision
         if record is None:
             self._pipelines.pop(name, None)
         else:
             self._pipelines[name] = record
+
+    def _forget_pipelines(self) -> None:
+        self._pipelines.clear()
+        self._pipeline_revisions.clear()
 
     def _on_sync(self, change: Change[str, SyncStatusRecord]) -> None:
         self.sync = change.value
@@ -243,6 +275,9 @@ class ReadModel:
 
     def _on_switch(self, change: Change[JobRef, Switch]) -> None:
         self.switches.put(change.name, change.revision, is_on=change.value is None or change.value.enabled)
+
+    def _on_pauses(self, change: Change[str, PauseSet]) -> None:
+        self.pauses.put(change.value or NOT_PAUSED, change.revision)
 
     def _on_spent(self, change: Change[str, SpentText]) -> None:
         self._spent.add(change.name, change.stored_at)

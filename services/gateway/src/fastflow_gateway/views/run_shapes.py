@@ -14,9 +14,11 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
+from fastflow_contracts.pipelines.versions import version_id
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.chain import route_of
+from fastflow_contracts.runs.result import raw
 from fastflow_contracts.runs.run import Ended, Pending, Running, Verdict
 from fastflow_gateway.views.skipped import skip
 from fastflow_gateway.views.waiting import Capacity, waiting_on
@@ -52,6 +54,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         refused=record.is_refused,
         commit=order.commit,
         bundle=order.bundle,
+        version=version_id(order.bundle),
         kind=order.kind,
         python_version=_python_version(record),
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,
@@ -62,14 +65,28 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
         warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
         route=route_of(record),
+        result_bytes=record.result_bytes,
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
 
 
-def run_detail(shown: shapes.Run, skips: Iterable[messages.SkipRecord]) -> shapes.RunDetail:
-    """A run with details. *skips*: the refused starts of pipelines after this one, newest first."""
-    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
+def run_detail(
+    shown: shapes.Run, skips: Iterable[messages.SkipRecord], result: bytes | None = None
+) -> shapes.RunDetail:
+    """A run with details.
+
+    Args:
+        shown: The run.
+        skips: The refused starts of pipelines after this one, newest first.
+        result: Its result, as JSON.
+    """
+    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)), result=raw(result))
+
+
+def with_result(shown: shapes.Run, result: bytes | None) -> shapes.RunWithResult:
+    """A run with its result, as JSON."""
+    return shapes.RunWithResult(**msgspec.structs.asdict(shown), result=raw(result))
 
 
 def mark(record: records.RunRecord) -> shapes.RunMark:

@@ -23,6 +23,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator, ExpressionFailed
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.pipelines.versions import not_kept
 from fastflow_contracts.runs.concurrency import (
     ChainFull,
     ChainLimit,
@@ -231,7 +232,15 @@ class Starter:
         record = await self._pipelines.get(name)
         at = self._clock()
         if trigger.retry_of is None:
-            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
+            chosen = None
+            if trigger.version is not None:
+                kept = await self._pipelines.version(name, trigger.version)
+                if kept is None:
+                    return Skipped(status=404, reason=not_kept(name, trigger.version))
+                chosen = kept.version
+            return admit(
+                name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at, chosen=chosen
+            )
         try:
             former = (await self._runs.load(RunRef(name, trigger.retry_of))).run
             given = await self._runs.input(former)

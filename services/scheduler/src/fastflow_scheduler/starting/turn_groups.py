@@ -8,6 +8,7 @@ runner's claim enters the limit itself, so a scheduler that is behind cannot let
 from __future__ import annotations
 
 import heapq
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
@@ -79,6 +80,16 @@ class TurnGroups:
         if (name := self._name_of.get(run.id)) is not None:
             self._groups[name].due.discard(run.id)
             self._groups[name].inside.add(run.id)
+
+    def line_up_again(self, hinted: Collection[RunId]) -> None:
+        """Forget which runs are due: those that still are come again to ``must_wait``. *hinted* stay inside."""
+        for name, group in self._groups.items():
+            group.due.clear()
+            group.waiting.clear()
+            group.inside = {
+                run.id for run in group.members.values() if isinstance(run.state, Running) or run.id in hinted
+            }
+            self._changed.add(name)
 
     def must_wait(self, run: RunRecord) -> bool:
         """Take in that the run is due. Returns whether it waits for its turn: ``admitted`` then names it."""

@@ -18,6 +18,8 @@ class Commit(msgspec.Struct, frozen=True):
     authored_at: datetime | None
     """None if the commit has no valid time."""
     subject: str
+    author: str | None = None
+    """The name only, without the address."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -35,6 +37,10 @@ class Source(Protocol):
     @property
     def label(self) -> str:
         """The folder or repository for messages, without credentials."""
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that it follows; None: it is no repository."""
 
     async def snapshot(self) -> Snapshot:
         """Take a snapshot of the source.

@@ -7,11 +7,12 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_gateway.actions import runs
-from fastflow_gateway.api.runs.answers import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer, start_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import triggered_by
+from fastflow_gateway.http.waiting import PREFER_HEADERS, WaitQuery, wait_of
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -28,9 +29,10 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Return one run with the newest skips that its end caused."""
+    """Return one run with its result and the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
-    return answer(run_shapes.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
+    skips = model.skips.after(known.run.id, SKIPS_SHOWN)
+    return answer(run_shapes.run_detail(queries.run(model, known.run), skips, await model.result(known.run)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
@@ -43,9 +45,10 @@ async def cancel_run(request: web.Request) -> web.Response:
 
 async def retry_run(request: web.Request) -> web.Response:
     """Start a new run with the event, variables and parameters of an ended one."""
-    known, wanted = await _known(request), await _retry_body(request)
+    wait, known, wanted = wait_of(request), await _known(request), await _retry_body(request)
     key, who = idempotency_key(request, "Idempotency-Key"), triggered_by(request)
-    return run_answer(request, await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code))
+    retried = await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code)
+    return await start_answer(request, retried, wait)
 
 
 async def _retry_body(request: web.Request) -> shapes.RetryBody:
@@ -78,6 +81,7 @@ ROUTES = (
         "or the pipeline's current version.",
         STARTED,
         body=shapes.RetryBody,
-        headers={"Idempotency-Key": "Requests with the same key start one run."},
+        query=WaitQuery,
+        headers={"Idempotency-Key": "Requests with the same key start one run."} | PREFER_HEADERS,
     ),
 )
