@@ -28,7 +28,10 @@ _MS_SLAVE: Final = 0x80000
 
 
 class Stage:
-    """Runs calls where *sources* can be reached by a user. Calls run one at a time."""
+    """Runs calls where *sources* can be reached by a user. Calls run one at a time.
+
+    Sources are paths without symbolic links: what a link leads to is shown at its own path, and not at the link.
+    """
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
@@ -38,7 +41,7 @@ class Stage:
         """Call *function*, and return what it returns.
 
         Raises:
-            SandboxError: A source is missing, or cannot be made reachable.
+            SandboxError: A source is missing, or cannot be made reachable. The next call tries again.
         """
         try:
             blocked = {source: folder for source in sources if (folder := blocking(source, user))}
@@ -46,12 +49,18 @@ class Stage:
                 return function()
             shown = frozenset((source, os.stat(source).st_dev, os.stat(source).st_ino) for source in blocked)
         except OSError as error:
-            raise SandboxError(f"{error.filename} cannot be shown to a sandbox: {error.strerror}.") from error
+            raise _not_shown(error) from error
         if self._thread is None or not shown <= self._shown:
             self.close()
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="bubble-stage")
-            self._thread.submit(_set, blocked).result()
-            self._shown = shown
+            thread = ThreadPoolExecutor(1, thread_name_prefix="bubble-stage")
+            try:
+                thread.submit(_set, blocked).result()
+            except BaseException as error:  # half covered: nothing may start there
+                thread.shutdown()
+                if isinstance(error, OSError):
+                    raise _not_shown(error) from error
+                raise
+            self._thread, self._shown = thread, shown
         return self._thread.submit(function).result()
 
     def close(self) -> None:
@@ -88,8 +97,12 @@ def blocking(source: str, user: int) -> str | None:
     return None
 
 
+def _not_shown(error: OSError) -> SandboxError:
+    return SandboxError(f"{error.filename} cannot be shown to a sandbox: {error.strerror}.")
+
+
 def _set(blocked: dict[str, str]) -> None:
-    """Give this thread a mount namespace, and cover the blocking folders in it. Raises ``SandboxError``."""
+    """Give this thread a mount namespace, and cover the blocking folders in it. Raises ``SandboxError``, ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int) -> None:
