@@ -109,6 +109,24 @@ def test_in_a_folder_on_another_file_system(tmp_path: Path) -> None:
     assert said(data_dir, *as_root(f'mount -t tmpfs tmpfs {data_dir}; exec "$@"')) == "works"
 
 
+def test_in_a_folder_behind_a_link(tmp_path: Path) -> None:
+    """It may lead to a folder that only root passes, as /root or a mounted disk."""
+    (tmp_path / "private" / "data").mkdir(parents=True)
+    (tmp_path / "private").chmod(0o700)
+    (tmp_path / "data").symlink_to("private/data")
+    assert said(tmp_path / "data") == "works"
+
+
+def test_in_a_folder_whose_parts_are_links(tmp_path: Path) -> None:
+    """Somebody has moved the store, or the sandboxes, to another disk."""
+    for part in ("store", "sandboxes"):
+        (tmp_path / "private" / part).mkdir(parents=True)
+        (tmp_path / "data" / "bubble").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "bubble" / part).symlink_to(tmp_path / "private" / part)
+    (tmp_path / "private").chmod(0o700)
+    assert said(tmp_path / "data") == "works"
+
+
 def test_if_bubblewrap_is_killed(tmp_path: Path) -> None:
     """By the kernel for lack of memory, or by somebody."""
     real = shutil.which("bwrap")

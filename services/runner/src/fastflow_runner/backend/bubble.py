@@ -57,6 +57,7 @@ async def bubble_backend(
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_store(store)
+        directory, store = directory.resolve(), store.resolve()  # a link may lead to what only root passes
         certificates = trusted(directory / "certificates.pem", settings.ca_bundle or environ.get("SSL_CERT_FILE", ""))
     except OSError as error:
         raise NoBubble(

@@ -8,6 +8,7 @@ the next one lists the folders. ``launch`` starts one, ``channel`` reaches its s
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -43,7 +44,7 @@ class BubbleSandboxes:
         unenforced: tuple[str, ...] = (),
     ) -> None:
         """*unenforced*: what this machine cannot do besides, as sentences."""
-        self._root = root
+        self._root = Path(os.path.realpath(root))  # the kernel names the pipes of sandboxes so
         self._launcher = launcher
         self._networks = networks
         self._cgroups = cgroups
