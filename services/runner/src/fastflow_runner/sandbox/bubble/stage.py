@@ -102,7 +102,7 @@ def _not_shown(error: OSError) -> SandboxError:
 
 
 def _set(blocked: dict[str, str]) -> None:
-    """Give this thread a mount namespace, and cover the blocking folders in it. Raises ``SandboxError``, ``OSError``."""
+    """Cover the blocking folders in a mount namespace of this thread. Raises ``SandboxError``, ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int) -> None:

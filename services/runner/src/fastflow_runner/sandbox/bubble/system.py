@@ -55,7 +55,8 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
     """
     python = own_python()
     guest_folder = Path(guest.__file__).parent.resolve()
-    # Sandboxes see it read-only: without this each of them would compile its supervisor again.
+    # Sandboxes see it read-only: without this each of them would compile its supervisor again. It was done at the
+    # installation where this process may not write here.
     compileall.compile_dir(guest_folder, quiet=2)
     mounts = [Mount(path, path) for path in _WHOLE if os.path.isdir(path)]
     links = []
