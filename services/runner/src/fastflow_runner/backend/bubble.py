@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
 from fastflow_runner.environments.environments import Environments, Identity
@@ -20,10 +21,10 @@ from fastflow_runner.guest.prepare.layout import PARTS, Store
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
+from fastflow_runner.sandbox.bubble.failures import NetworkFailed
 from fastflow_runner.sandbox.bubble.launch import Launcher
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks
-from fastflow_runner.sandbox.bubble.network_tools import Lack
-from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble
+from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble, no_network
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
 from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.syscalls import program
@@ -35,15 +36,13 @@ from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.settings import RunnerSettings
 
+log = get_logger(__name__)
+
 PROVE_S: Final = 30.0
 _FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
 """The kernel's own number of the process namespace that is no container's."""
 _END_WITH_RUNNER: Final = (
     "Runs end with this runner, because it is in a container, and no later one can take them over."
-)
-_OTHER_NETWORKS: Final = (
-    "set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
-    "machine's, the bus included"
 )
 
 
@@ -110,15 +109,26 @@ async def bubble_backend(
         network_max=settings.network_max,
     )
     try:
-        await _prove(sandboxes, backend.blank, runner)
+        await _prove(sandboxes, networks, backend.blank, runner)
     except BaseException:
         await sandboxes.close()
         raise
     return backend
 
 
-async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) -> None:
-    """Check that a sandbox starts. Raises ``NoBubble``."""
+async def _prove(sandboxes: BubbleSandboxes, networks: BubbleNetworks, blank: SandboxSpec, runner: str) -> None:
+    """Check that a sandbox starts, with one of the helpers that are here. Raises ``NoBubble``."""
+    try:
+        await _try(sandboxes, blank, runner)
+    except NetworkFailed as failed:
+        if failed.part != "helper" or not networks.take_other_helper():
+            raise no_bubble(failed, host_facts()) from failed
+        log.warning("network helper replaced", error=str(failed))
+        await _prove(sandboxes, networks, blank, runner)
+
+
+async def _try(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) -> None:
+    """Open and remove a sandbox. Raises ``NoBubble``, ``NetworkFailed``."""
     spec = replace(blank, name=f"{PREFIX}trial-{secrets.token_hex(8)}", labels={LABEL_PREPARER: runner})
     try:
         async with asyncio.timeout(PROVE_S):
@@ -127,18 +137,15 @@ async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) ->
             await sandboxes.remove(spec.name)
     except TimeoutError:
         raise NoBubble(f"bubblewrap made no sandbox within {PROVE_S:.0f} s", "see the load of this machine") from None
+    except NetworkFailed:
+        raise
     except SandboxError as error:
-        raise no_bubble(str(error), host_facts()) from error
+        raise no_bubble(error, host_facts()) from error
 
 
 def refused(no: NoBubble) -> NoSandbox:
     """Return the error for an operator who asks for this backend where it cannot be."""
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
-
-
-def no_network(lack: Lack) -> NoBubble:
-    """Return the error for a machine that cannot give runs the network that the settings ask for."""
-    return NoBubble(lack.found, f"{lack.hint}, or {_OTHER_NETWORKS}")
 
 
 def _memory_bytes() -> int:

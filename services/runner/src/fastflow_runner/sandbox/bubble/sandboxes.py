@@ -21,6 +21,7 @@ from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups
 from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup
 from fastflow_runner.sandbox.bubble.channel import BubbleChannel
+from fastflow_runner.sandbox.bubble.failures import FolderFailed
 from fastflow_runner.sandbox.bubble.folder import BubbleRecord, SandboxFolder, folders
 from fastflow_runner.sandbox.bubble.launch import Launcher, end, launch
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks, NetworkPlan
@@ -71,7 +72,7 @@ class BubbleSandboxes:
             self._networks_of[spec.name] = plan
             return channel
         except OSError as error:
-            raise SandboxError(f"the sandbox cannot be made in {self._root}: {error}.") from error
+            raise FolderFailed(f"the sandbox cannot be made in {self._root}: {error}.") from error
         finally:
             self._opening.discard(spec.name)
 

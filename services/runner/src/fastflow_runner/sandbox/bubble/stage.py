@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble.failures import NotReached
 
 _Result = TypeVar("_Result")
 
@@ -25,6 +25,10 @@ _CLONE_NEWNS: Final = 0x20000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_SLAVE: Final = 0x80000
+_PASSABLE: Final = (
+    "run the service as a user that is not root, or move what it needs, see FASTFLOW_DATA_DIR, to a folder that "
+    "everybody may pass"
+)
 
 
 class Stage:
@@ -41,7 +45,7 @@ class Stage:
         """Call *function*, and return what it returns.
 
         Raises:
-            SandboxError: A source is missing, or cannot be made reachable. The next call tries again.
+            NotReached: A source is missing, or cannot be made reachable. The next call tries again.
         """
         try:
             blocked = {source: folder for source in sources if (folder := blocking(source, user))}
@@ -97,22 +101,19 @@ def blocking(source: str, user: int) -> str | None:
     return None
 
 
-def _not_shown(error: OSError) -> SandboxError:
-    return SandboxError(f"{error.filename} cannot be shown to a sandbox: {error.strerror}.")
+def _not_shown(error: OSError) -> NotReached:
+    return NotReached(f"{error.filename} cannot be shown to a sandbox ({error.strerror})", _PASSABLE)
 
 
 def _set(blocked: dict[str, str]) -> None:
-    """Cover the blocking folders in a mount namespace of this thread. Raises ``SandboxError``, ``OSError``."""
+    """Cover the blocking folders in a mount namespace of this thread. Raises ``NotReached``, ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int) -> None:
         if result != 0:
             reason = os.strerror(ctypes.get_errno())
             folders = ", ".join(sorted(set(blocked.values())))
-            raise SandboxError(
-                f"sandboxes cannot reach {folders} ({reason}); run the service as a user that is not root, or move "
-                "what it needs, see FASTFLOW_DATA_DIR, to a folder that everybody may pass."
-            )
+            raise NotReached(f"sandboxes cannot reach {folders} ({reason})", _PASSABLE)
 
     def mount(source: str, target: str, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
         check(libc.mount(os.fsencode(source), os.fsencode(target), kind, ctypes.c_ulong(flags), data))
