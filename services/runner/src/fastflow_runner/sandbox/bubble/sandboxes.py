@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups
-from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup
+from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup, GroupPlace
 from fastflow_runner.sandbox.bubble.channel import BubbleChannel
 from fastflow_runner.sandbox.bubble.failures import FolderFailed
 from fastflow_runner.sandbox.bubble.folder import BubbleRecord, SandboxFolder, folders
@@ -80,7 +80,16 @@ class BubbleSandboxes:
         folder = SandboxFolder(self._root / spec.name)
         token = secrets.token_bytes(16)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.make(BubbleRecord(labels=dict(spec.labels), token=token.hex(), cgroup=spec.name))
+        folder.make(
+            BubbleRecord(
+                labels=dict(spec.labels),
+                token=token.hex(),
+                cgroup=spec.name,
+                places={
+                    controller: (str(place.folder), place.version) for controller, place in self._cgroups.places.items()
+                },
+            )
+        )
         try:
             limits = (spec.memory_bytes, spec.cpu_cores, spec.processes_max)
             cgroup = await asyncio.to_thread(self._cgroups.make, spec.name, *limits)
@@ -169,12 +178,14 @@ class BubbleSandboxes:
 
     def _cgroup(self, folder: SandboxFolder) -> Cgroup:
         try:
-            name = folder.record().cgroup or folder.name
+            record = folder.record()
+            name = record.cgroup or folder.name
+            places = {each: GroupPlace(Path(path), version) for each, (path, version) in record.places.items()}
         except Missing:
             if (known := self._groups.get(folder.name)) is None:  # half made, or renamed: the name's group is another's
                 return Cgroup(folder.name, {})
-            name = known
-        return self._cgroups.get(name, folder.pid())
+            name, places = known, {}
+        return self._cgroups.get(name, folder.pid(), places)
 
     async def close(self) -> None:
         """Sandboxes remain."""

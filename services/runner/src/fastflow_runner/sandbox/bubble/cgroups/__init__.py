@@ -68,25 +68,26 @@ class Cgroups:
     """The groups of all sandboxes of this machine that are below the same group as this runner."""
 
     def __init__(self, places: Mapping[str, GroupPlace], unenforced: tuple[str, ...]) -> None:
-        self._places = places
+        self.places = dict(places)
         self.unenforced = unenforced
 
     def make(self, name: str, memory_bytes: int | None, cpu_cores: float | None, processes_max: int) -> Cgroup:
         """Make the group of a sandbox. Raises ``SandboxError``."""
-        cgroup = Cgroup(name, self._places)
+        cgroup = Cgroup(name, self.places)
         cgroup.make(memory_bytes, cpu_cores, processes_max)
         return cgroup
 
-    def get(self, name: str, pid: int | None = None) -> Cgroup:
+    def get(self, name: str, pid: int | None = None, made_in: Mapping[str, GroupPlace] | None = None) -> Cgroup:
         """Return the group of a sandbox that exists or did exist.
 
         Args:
             pid: A process of it: a runner that was in another group made its group elsewhere.
+            made_in: Where it was made, as far as that is known.
         """
-        places = dict(self._places)
+        places = {**self.places, **(made_in or {})}
         with suppress(OSError):
             for group in () if pid is None else _groups_of(str(pid)):
-                for controller, place in self._places.items():
+                for controller, place in tuple(places.items()):
                     is_its = controller in group.controllers if place.version == 1 else not group.controllers
                     if is_its and group.folder.name == name:
                         places[controller] = place._replace(folder=group.folder.parent)
@@ -95,7 +96,7 @@ class Cgroups:
     def names(self) -> set[str]:
         """Return the names of all groups of sandboxes, those of other runners included."""
         found = set[str]()
-        for place in self._places.values():
+        for place in self.places.values():
             with suppress(OSError):
                 found |= {
                     each.name for each in place.folder.iterdir() if each.name.startswith(PREFIX) and each.is_dir()
