@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fastflow_runner.backend.backend import NoSandbox
+from fastflow_runner.backend.bubble import bubble_backend
+from fastflow_runner.settings import RunnerSettings
 from tests.support import bubble_trial
 from tests.support.bubble import required
 
@@ -197,6 +200,21 @@ def test_in_a_folder_whose_parts_are_links(tmp_path: Path) -> None:
         (tmp_path / "data" / "bubble" / part).symlink_to(tmp_path / "private" / part)
     (tmp_path / "private").chmod(0o700)
     assert said(tmp_path / "data") == "works"
+
+
+async def test_one_folder_is_for_one_runner_at_a_time(tmp_path: Path) -> None:
+    """Two would remove each other's sandboxes. One that was killed is in nobody's way."""
+    settings = RunnerSettings(data_dir=str(tmp_path), network="none")
+    first = await bubble_backend(settings, "one", os.environ, "test")
+    try:
+        with pytest.raises(
+            NoSandbox, match=r"another runner has its sandboxes in .*; stop it, or set another FASTFLOW_"
+        ):
+            await bubble_backend(settings, "two", os.environ, "test")
+    finally:
+        await first.environments.close()
+        await first.sandboxes.close()
+    assert said(tmp_path) == "works"
 
 
 def test_if_bubblewrap_is_killed(tmp_path: Path) -> None:

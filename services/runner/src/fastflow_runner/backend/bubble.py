@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ _END_WITH_RUNNER: Final = (
 async def bubble_backend(
     settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str
 ) -> Backend:
-    """Open the backend, and prove that it works. Raises ``NoBubble``."""
+    """Open the backend, and prove that it works. Raises ``NoBubble``; ``NoSandbox`` if another runner has its folder."""
     bubblewrap = await asyncio.to_thread(find_bubblewrap)
     directory = Path(settings.data_dir).absolute() / "bubble"
     store = directory / "store"
@@ -72,11 +73,12 @@ async def bubble_backend(
     outlives = _outlive()
     few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
     more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
-    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
     blank = blank_spec(settings, place)
     memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
+    lock = _lock(directory)
+    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more, lock=lock)
     pool = Pool(
         sandboxes,
         blank,
@@ -114,6 +116,19 @@ async def bubble_backend(
         await sandboxes.close()
         raise
     return backend
+
+
+def _lock(directory: Path) -> int:
+    """Return a descriptor that keeps the folder for this runner. Raises ``NoSandbox`` if another one has it."""
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise NoSandbox(
+            f"another runner has its sandboxes in {directory}; stop it, or set another FASTFLOW_DATA_DIR for this one."
+        ) from None
+    return lock
 
 
 async def _prove(sandboxes: BubbleSandboxes, networks: BubbleNetworks, blank: SandboxSpec, runner: str) -> None:

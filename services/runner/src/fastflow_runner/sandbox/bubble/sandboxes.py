@@ -43,13 +43,19 @@ class BubbleSandboxes:
         cgroups: Cgroups,
         *,
         unenforced: tuple[str, ...] = (),
+        lock: int | None = None,
     ) -> None:
-        """*unenforced*: what this machine cannot do besides, as sentences."""
+        """
+        Args:
+            unenforced: What this machine cannot do besides, as sentences.
+            lock: A descriptor to close at the end, which keeps other runners out.
+        """
         self._root = Path(os.path.realpath(root))  # the kernel names the pipes of sandboxes so
         self._launcher = launcher
         self._networks = networks
         self._cgroups = cgroups
         self._more = unenforced
+        self._lock = lock
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: dict[str, str] = {}
         """The control group of each sandbox that this runner opened, by the sandbox's name."""
@@ -191,3 +197,6 @@ class BubbleSandboxes:
         """Sandboxes remain."""
         await self._networks.close()
         self._launcher.stage.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
