@@ -50,7 +50,7 @@ _END_WITH_RUNNER: Final = (
 async def bubble_backend(
     settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str
 ) -> Backend:
-    """Open the backend, and prove that it works. Raises ``NoBubble``; ``NoSandbox`` if another runner has its folder."""
+    """Open the backend, and prove that it works. Raises ``NoBubble``, ``NoSandbox`` (another runner has its folder)."""
     bubblewrap = await asyncio.to_thread(find_bubblewrap)
     directory = Path(settings.data_dir).absolute() / "bubble"
     store = directory / "store"

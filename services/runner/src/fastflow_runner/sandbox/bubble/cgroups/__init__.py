@@ -34,6 +34,10 @@ _WITHOUT: Final = {
     "pids": "The number of processes is not limited",
 }
 _REMEDY: Final = "Run it as a service with Delegate=yes (deploy/systemd), or as root."
+_REMEDY_V1: Final = (
+    "Run it as root, or boot this machine with version 2 of control groups (systemd.unified_cgroup_hierarchy=1)."
+)
+"""In version 1 systemd delegates no controllers to ordinary users."""
 _REMEDY_OF_ROOT: Final = (
     "Run it as a service with Delegate=yes (deploy/systemd); a container needs its control groups mounted read-write."
 )
@@ -139,12 +143,20 @@ def _tried(places: Mapping[str, GroupPlace], refused: str) -> Cgroups:
             reason = _refusal(tried)
             usable |= {} if reason else tried
         if reason and not (limit == "pids" and _counts_user_processes()):
-            unenforced.append(f"{without} ({reason}). {_REMEDY_OF_ROOT if os.geteuid() == 0 else _REMEDY}")
+            version = next((places[each].version for each in needs if each in places), None)
+            unenforced.append(f"{without} ({reason}). {_remedy(version)}")
     if "memory" in usable and _has_uncounted_swap(usable):
         unenforced.append(
             "Swap is not limited: this kernel does not count it. Boot it with swapaccount=1, or turn swap off."
         )
     return Cgroups(usable, tuple(unenforced))
+
+
+def _remedy(version: int | None) -> str:
+    """Say what helps this user, where a limit's controllers are in a *version*, or nowhere (None)."""
+    if os.geteuid() == 0:
+        return _REMEDY_OF_ROOT
+    return _REMEDY_V1 if version == 1 else _REMEDY
 
 
 def _refusal(places: Mapping[str, GroupPlace]) -> str:
