@@ -9,6 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
 from fastflow_contracts.runs.room import NoRoom
@@ -131,7 +132,13 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
     reason = refusal(config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator)
-    return RequestRefused(422, reason) if reason else None
+    if reason:
+        return RequestRefused(422, reason)
+    try:
+        settle(config, trigger.parameters, trigger.json_parameters)
+    except BadParameters as error:
+        return RequestRefused(422, str(error))
+    return None
 
 
 def _already_over(run: RunRecord) -> RequestRefused:
