@@ -72,6 +72,7 @@ def _live(old: Version | None, found: FoundVersion, commit: Commit | None, seen_
         has_requirements=found.has_requirements,
         python=found.python,
         live_since=seen_at,
+        inferred_parameters=found.inferred_parameters,
     )
     if old is None or old.bundle != new.bundle:
         return new

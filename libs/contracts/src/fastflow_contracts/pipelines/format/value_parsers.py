@@ -40,6 +40,8 @@ DESTINATION_PATTERN = (
     r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 )
 """``host:port``; the host is a name or an IPv4 address."""
+INTEGER_LIMIT = 2.0**63
+"""Numbers of a stored schema are below."""
 DESTINATIONS_MAX = 50
 DATE_PATTERN = (
     r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
@@ -76,7 +78,9 @@ def plain(node: JsonNode) -> Any:
             return {name: plain(member) for name, member in members.items()}
         case list() as items:
             return [plain(item) for item in items]
-        case float() as number if not math.isfinite(number):
+        case bool() as is_so:
+            return is_so
+        case int() | float() as number if not (math.isfinite(number) and abs(number) < INTEGER_LIMIT):
             raise ValueError("a number in it is too large")
         case str() as text if "\0" in text:
             raise ValueError("a text in it holds a NUL character")

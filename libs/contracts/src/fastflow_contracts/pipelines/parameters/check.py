@@ -6,6 +6,7 @@ matched in linear time, and nothing is ever fetched. ``jsonschema`` is imported 
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -193,11 +194,10 @@ def _additional(validator: Validator, wanted: Any, instance: Any, schema: Schema
 
 
 def _unique_items(_: Validator, is_wanted: bool, instance: Any, __: Schema) -> Iterator[ValidationError]:
-    import msgspec
     from jsonschema.exceptions import ValidationError
 
     if is_wanted and isinstance(instance, list):
-        texts = {msgspec.json.encode(_comparable(item), order="deterministic") for item in instance}
+        texts = {json.dumps(_comparable(item), sort_keys=True) for item in instance}
         if len(texts) < len(instance):
             yield ValidationError("uniqueItems")
 
