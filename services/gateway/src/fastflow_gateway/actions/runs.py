@@ -29,6 +29,14 @@ NO_ROOM_RETRY_S = 60
 """The same, while there is no room for new runs."""
 
 
+class WrongParameters(RequestRefused):
+    """The pipeline's schema does not accept the parameters."""
+
+    def __init__(self, error: BadParameters) -> None:
+        super().__init__(422, str(error))
+        self.wrong = error.wrong
+
+
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
     """Start a run.
 
@@ -137,7 +145,7 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     try:
         settle(config, trigger.parameters, trigger.json_parameters)
     except BadParameters as error:
-        return RequestRefused(422, str(error))
+        return WrongParameters(error)
     return None
 
 
