@@ -13,7 +13,8 @@ from fastflow.errors import OK, BadUsage, NoSuchThing
 from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
-from fastflow.terminal.printer import json_option
+from fastflow.terminal.parameters import parameters_table
+from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
@@ -27,6 +28,7 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
     "-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter; also becomes a variable."
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
+@click.option("--help-parameters", is_flag=True, help="Show what parameters NAME takes, and start nothing.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @json_option
 @api_options
@@ -35,6 +37,7 @@ def run(
     env: tuple[str, ...],
     parameters: tuple[str, ...],
     run_config_id: str | None,
+    help_parameters: bool,
     follow: bool,
     as_json: bool,
     target: FindTarget,
@@ -43,6 +46,18 @@ def run(
     pipeline = check_name(name)
     env_vars = _variables(env, "-e", own=os.environ.get)
     given = _variables(parameters, "-p", own=lambda _: None)
+
+    async def explain(client: Client) -> int:
+        async with about_pipeline(client, pipeline):
+            schema = (await client.pipeline(pipeline)).parameters
+        if as_json:
+            print_json(schema)
+        else:
+            click.echo(parameters_table(pipeline, schema))
+        return OK
+
+    if help_parameters:
+        raise SystemExit(ask(target, explain))
 
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):

@@ -54,7 +54,9 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
         if refused is not None:
             if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
                 return known  # what a call started stays started
-            await skips.keep(app, name, letter_of(trigger), trigger, refused)
+            is_typed = isinstance(refused, WrongParameters) and trigger.triggered_by == "manual"
+            if not is_typed:  # the form keeps what a person typed
+                await skips.keep(app, name, letter_of(trigger), trigger, refused)
             raise refused
     try:
         await app[app_keys.ROOM].check()

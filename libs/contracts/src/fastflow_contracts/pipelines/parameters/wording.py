@@ -96,10 +96,18 @@ def described(schema: Any) -> str:
             return f"one of {_listed(map(json.dumps, values))}"
         case {"type": "string", "format": str(name)} if name in _FORMATS:
             return _FORMATS[name]
+        case {"type": "array", "items": {"type": str() | list() as types}}:
+            return f"a list, of each {_types(types)}"
         case {"type": str() | list() as types}:
             return _types(types)
+        case {"anyOf": list(parts)} | {"oneOf": list(parts)} if parts and all(map(_is_plain, parts)):
+            return " or ".join(map(described, parts))
         case _:
             return _ANY
+
+
+def _is_plain(schema: Any) -> bool:
+    return isinstance(schema, dict) and bool({"type", "enum", "const"} & schema.keys())
 
 
 def _types(types: Any) -> str:
