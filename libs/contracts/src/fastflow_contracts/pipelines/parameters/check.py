@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, time
+from fractions import Fraction
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
@@ -133,7 +134,7 @@ def _kind() -> tuple[Any, FormatChecker]:
     from jsonschema.validators import extend
 
     own = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
-    own["uniqueItems"] = _unique_items
+    own |= {"uniqueItems": _unique_items, "multipleOf": _multiple_of}
     keywords = {name: _paid(rule) for name, rule in {**Draft202012Validator.VALIDATORS, **own}.items()}
     formats = FormatChecker(formats=())
     for name, reader in FORMATS.items():
@@ -200,6 +201,15 @@ def _unique_items(_: Validator, is_wanted: bool, instance: Any, __: Schema) -> I
         texts = {json.dumps(_comparable(item), sort_keys=True) for item in instance}
         if len(texts) < len(instance):
             yield ValidationError("uniqueItems")
+
+
+def _multiple_of(_: Validator, step: float, instance: Any, __: Schema) -> Iterator[ValidationError]:
+    """As people read the numbers: 19.99 is a multiple of 0.01."""
+    from jsonschema.exceptions import ValidationError
+
+    is_number = isinstance(instance, int | float) and not isinstance(instance, bool)
+    if is_number and (Fraction(repr(instance)) / Fraction(repr(step))).denominator != 1:
+        yield ValidationError("multipleOf")
 
 
 def _comparable(value: Any) -> Any:

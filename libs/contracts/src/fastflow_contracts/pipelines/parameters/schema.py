@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fastflow_contracts.pipelines.parameters.check import Schema, TooComplex, bounded, wrong_values
@@ -56,9 +57,8 @@ def faults(schema: Schema) -> tuple[Fault, ...]:
     parts = dict(_parts(schema, ()))
     if len(parts) > PARTS_MAX:
         return (Fault((), f"a schema of up to {PARTS_MAX} schemas inside (it has {len(parts)})"),)
-    if found := tuple(_limited(fault for path, part in parts.items() for fault in _of_part(path, part, parts))):
-        return found
-    return tuple(_limited(_of_whole(schema, parts)))
+    alone = (fault for path, part in parts.items() for fault in _of_part(path, part, parts))
+    return tuple(_limited(chain(_of_names(schema), alone))) or tuple(_limited(_of_defaults(schema, parts)))
 
 
 def _limited(found: Iterator[Fault]) -> Iterator[Fault]:
@@ -123,8 +123,8 @@ def _patterns(part: Schema) -> Iterator[tuple[Path, str]]:
         yield ("patternProperties", pattern), pattern
 
 
-def _of_whole(schema: Schema, parts: Mapping[Path, Any]) -> Iterator[Fault]:
-    """Faults between parts that are good alone."""
+def _of_names(schema: Schema) -> Iterator[Fault]:
+    """Faults of the parameters' names: each is a variable, too."""
     properties = properties_of(schema)
     if len(properties) > PROPERTIES_MAX:
         yield Fault(("properties",), f"at most {PROPERTIES_MAX} parameters")
@@ -133,6 +133,10 @@ def _of_whole(schema: Schema, parts: Mapping[Path, Any]) -> Iterator[Fault]:
             yield Fault(("properties", name), "a name that a variable can have: not empty, no '=' or NUL in it")
         elif is_protected(name):
             yield Fault(("properties", name), "a name that does not change how programs load or reach the network")
+
+
+def _of_defaults(schema: Schema, parts: Mapping[Path, Any]) -> Iterator[Fault]:
+    """Faults of defaults, and of the whole if it has no end."""
     try:
         with bounded():
             wrong_values(schema, {})  # what never ends does not end for an empty value either

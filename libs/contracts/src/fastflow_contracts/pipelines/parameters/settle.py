@@ -6,6 +6,7 @@ The gateway asks to answer at once, the scheduler to decide.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -54,7 +55,7 @@ def settle(config: RunConfig, texts: Mapping[str, str], json_names: Iterable[str
     if config.parameters is None and not config.parameter_values:
         return Settled(dict(texts), tuple(json_names), ())
     is_json = frozenset(json_names)
-    given = {name: json.loads(text) if name in is_json else text for name, text in texts.items()}
+    given = {name: _parsed(text) if name in is_json else text for name, text in texts.items()}
     values = {**config.parameter_values, **given}
     if config.parameters is not None:
         values = checked(config.parameters, values)
@@ -90,10 +91,7 @@ def _typed(schema: Any, value: Any, root: Schema) -> Any:
     types = types_of(schema, root)
     if not types or "string" in types:
         return value
-    try:
-        parsed = json.loads(value.lower() if "boolean" in types and value.lower() in ("true", "false") else value)
-    except (ValueError, RecursionError):
-        return value
+    parsed = _parsed(value.lower() if "boolean" in types and value.lower() in ("true", "false") else value)
     return value if isinstance(parsed, str) else parsed
 
 
@@ -117,6 +115,21 @@ def types_of(schema: Any, root: Schema, depth: int = 0) -> frozenset[str]:
             return types_of(only, root, depth + 1)
         case _:
             return frozenset()
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON in *text*; the text if it is none, or has numbers that are no JSON."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _type_of(value: Any) -> str:

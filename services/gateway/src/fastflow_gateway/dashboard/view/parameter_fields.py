@@ -97,10 +97,13 @@ def values_of(schema: Mapping[str, Any] | None, given: Mapping[str, str]) -> dic
     found: dict[str, Any] = {}
     for field in fields_of(schema, given):
         assert schema is not None
+        if field.name not in given:
+            continue
         part = resolved(properties_of(schema)[field.name], schema)
-        value = _read(field, part, schema, given.get(field.name, ""))
+        value = _read(field, part, schema, given[field.name])
         has_default = "default" in part
-        if value == "" and not (has_default and isinstance(part["default"], str)):
+        is_cleared = has_default and field.kind in ("text", "area")
+        if value == "" and not is_cleared:
             continue
         if has_default and value == part["default"] and isinstance(value, bool) is isinstance(part["default"], bool):
             continue
