@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-from click.testing import CliRunner
-
-from fastflow.cli import main
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow_contracts.bus.connection import connect
 from tests.support.rules import Rules
@@ -45,22 +42,14 @@ def test_a_run_configuration_brings_its_parameters(there: Rules) -> None:
 
 def test_the_command_lists_them_and_reads_texts(there: Rules) -> None:
     """``-p rows=5`` is a number for the schema."""
-    options = ["--data-dir", str(there.there.data_dir)]
-    shown = CliRunner().invoke(main, ["run", "asked", "--help-parameters", *options])
-    assert shown.exit_code == 0, shown.output
-    for words in (
-        "day",
-        "a date such as 2026-01-31",
-        "required",
-        "The day to report.",
-        'one of "quick", "full"',
-        "100",
-    ):
-        assert words in shown.output
-    started = CliRunner().invoke(main, ["run", "asked", "-p", "day=2026-02-01", "-p", "rows=5", "-f", *options])
-    assert (started.exit_code, "rows=5" in started.output) == (0, True), started.output
-    refused = CliRunner().invoke(main, ["run", "asked", "-p", "day=today", *options])
-    assert (refused.exit_code != 0, "/day: must be a date such as 2026-01-31" in refused.output) == (True, True)
+    shown = there.there.command("run", "asked", "--help-parameters")
+    assert shown.returncode == 0, shown.stderr
+    for words in ("day", "a date such as 2026-01-31", "required", "The day to report.", 'one of "quick", "full"'):
+        assert words in shown.stdout
+    started = there.there.command("run", "asked", "-p", "day=2026-02-01", "-p", "rows=5", "-f")
+    assert (started.returncode, "rows=5" in started.stdout) == (0, True), started.stderr
+    refused = there.there.command("run", "asked", "-p", "day=today")
+    assert (refused.returncode != 0, "/day: must be a date such as 2026-01-31" in refused.stderr) == (True, True)
 
 
 def test_a_notebook_shows_the_parameters_of_its_tagged_cell(there: Rules) -> None:

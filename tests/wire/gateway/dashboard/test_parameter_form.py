@@ -147,7 +147,7 @@ async def test_errors_stand_beside_their_fields_and_entries_are_kept(visitor: Vi
     for words in (
         "It is missing; it must be a text.",
         "It must be a whole number.",
-        "It /cpu: must be a number.",
+        "/cpu must be a number.",
         'value="many"',
         '{"cpu": "x"}',
         "a\nb</textarea>",

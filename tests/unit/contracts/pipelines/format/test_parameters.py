@@ -37,8 +37,8 @@ def test_each_fault_of_a_schema_has_its_line_and_column() -> None:
     assert list(map(str, manifest.problems)) == [
         'pipeline.json:6:27: parameters.properties.when.pattern is "(?=a)b"; accepted: a regular expression that can '
         "be matched in bounded time ((?=…) is not accepted: it cannot be matched in bounded time)",
-        "pipeline.json:7:21: parameters.properties.LD_PRELOAD is {}; accepted: a name that does not change how programs "
-        "load or reach the network",
+        "pipeline.json:7:21: parameters.properties.LD_PRELOAD is {}; accepted: a name that does not change how "
+        "programs load or reach the network",
         'pipeline.json:8:23: parameters.properties.KEY["$ref"] is "https://example.com/key.json"; accepted: a '
         'reference to a schema in this one, such as "#/$defs/NAME"',
         'pipeline.json:9:52: parameters.properties.deep.properties.x["$dynamicRef"] is "#x"; accepted: a schema '

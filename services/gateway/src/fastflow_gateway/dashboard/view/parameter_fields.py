@@ -85,8 +85,8 @@ def errors_by_name(wrong: Iterable[WrongValue]) -> dict[str, str]:
     for each in wrong:
         name = str(each.path[0]) if each.path else ""
         inside = WrongValue(each.path[1:], each.wanted)
-        found.setdefault(name, []).append(f"{inside.pointer}: {each.wanted}" if inside.path else each.wanted)
-    return {name: f"It {'; it '.join(words)}." for name, words in found.items()}
+        found.setdefault(name, []).append(f"{inside.pointer or 'It'} {each.wanted}.")
+    return {name: " ".join(sentences) for name, sentences in found.items()}
 
 
 def values_of(schema: Mapping[str, Any] | None, given: Mapping[str, str]) -> dict[str, Any]:
