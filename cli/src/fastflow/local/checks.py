@@ -16,6 +16,7 @@ from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SC
 from fastflow_contracts.pipelines.folder.examine import Found, examine
 from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX, STRAY_ENTRIES
 from fastflow_contracts.pipelines.format.manifest import Notice, Problem
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.parameters.chains import chain_notices
 from fastflow_syncer.settings import SyncerSettings
@@ -95,7 +96,7 @@ def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
 
 def _with_chains(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
     """Add a notice for each chain whose starts are all refused."""
-    specs = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
+    specs: dict[str, PipelineSpec] = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
     return [
         (where, replace(pipeline, notices=(*pipeline.notices, *chain_notices(pipeline.version.spec, specs))))
         if pipeline.version
