@@ -53,7 +53,16 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "trigger": messages.TRIGGER,
     "troubles": TROUBLES,
 }
-MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "event_headers", "data"}
+MAPS: Final = {
+    "env",
+    "encrypted_env",
+    "overrides",
+    "env_vars",
+    "parameters",
+    "default_env",
+    "event_headers",
+    "data",
+} | {"inferred_parameters"}
 """Names people give; here nothing is unknown."""
 
 
