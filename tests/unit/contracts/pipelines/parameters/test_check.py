@@ -113,6 +113,7 @@ def nested(depth: int) -> Any:
         ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, nested(500)),
         ({"$ref": "https://example.com/schema.json"}, {}),
         ({"$ref": "#/nowhere"}, {}),
+        ({"pattern": "(?=a)"}, "a"),
     ],
     ids=lambda value: str(value)[:40],
 )

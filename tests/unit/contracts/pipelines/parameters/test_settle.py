@@ -132,3 +132,22 @@ def test_values_that_grow_too_long_by_their_defaults_are_refused() -> None:
     }
     with pytest.raises(BadParameters, match="characters with its defaults"):
         settled({"xs": "[" + ",".join(["{}"] * 20) + "]"}, "xs", schema=schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "strin"},
+        {"required": 5},
+        {"properties": 3, "allOf": 7},
+        {"properties": {"n": {"type": 5}}},
+        {"properties": {"n": {"$ref": "#/no/where"}}},
+        {"properties": {"n": {"$ref": "https://example.com/"}}},
+        {"properties": {"n": {"multipleOf": 0}}},
+    ],
+    ids=str,
+)
+def test_a_stored_schema_that_no_sync_has_checked_refuses_and_breaks_nothing(schema: Any) -> None:
+    """Another version of the syncer may have stored it."""
+    with pytest.raises(BadParameters):
+        settled({"n": "1"}, "n", schema=schema)

@@ -79,6 +79,12 @@ def checked(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
     except (TooComplex, RecursionError) as error:
         reason = str(error) if isinstance(error, TooComplex) else "it is nested too deeply."
         raise BadParameters([WrongValue((), reason.rstrip("."))]) from None
+    except Exception as error:
+        # A stored schema that no sync of this version has checked must not stop who starts the others.
+        reason = (
+            f"cannot be checked, because the pipeline's schema is not valid ({type(error).__name__}): sync it again"
+        )
+        raise BadParameters([WrongValue((), reason)]) from None
     if wrong:
         raise BadParameters(wrong)
     return filled
