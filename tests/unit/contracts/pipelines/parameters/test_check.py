@@ -105,8 +105,14 @@ def nested(depth: int) -> Any:
         ({"$ref": "#"}, {}),
         ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, {}),
         (doubling(60), {}),
-        ({"pattern": "^(a+)+$"}, "a" * 16_000 + "!"),
-        ({"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 16_000 + "!": 1}),
+        ({"pattern": "(a|b)*a(a|b){1000}x"}, "ab" * 8_000),
+        ({"pattern": "(a?){1000}x$"}, "a" * 16_000),
+        ({"patternProperties": {"(a?){1000}x$": {}}, "additionalProperties": False}, {"a" * 16_000: 1}),
+        ({"allOf": [{"pattern": rf"^\pL{{1,10}}{number}$"} for number in range(300)]}, "a"),
+        (
+            {"patternProperties": {f"^a{number}$": {} for number in range(400)}},
+            {f"b{number}": 1 for number in range(400)},
+        ),
         ({"items": {"type": "integer"}}, list(range(8_000))),
         ({"contains": {"const": -1}}, list(range(8_000))),
         ({"items": {"enum": list(range(5_000))}}, list(range(5_000))),
@@ -121,6 +127,23 @@ def test_a_hostile_schema_or_value_is_given_up(schema: Any, value: Any) -> None:
     """The bound is on work, so this does not depend on the machine."""
     with pytest.raises(TooComplex):
         wrong_values(schema, value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"pattern": "^[a-z]+$"}, "a" * 1_000_000),
+        ({"pattern": "^[A-Za-z0-9+/]*={0,2}$"}, "abcd" * 50_000),
+        ({"pattern": r"^[^@\s]+@[^@\s]+\.[^@\s]+$"}, "a" * 16_000 + "@example.com"),
+        ({"pattern": "^.{1,1000}$"}, "x" * 1_000),
+        ({"items": {"pattern": "^.{1,255}$"}}, ["x" * 100] * 20),
+        ({"items": {"pattern": "^[A-Z]{3}$"}}, ["ABC"] * 2_000),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_long_text_is_checked_by_an_ordinary_pattern(schema: Any, value: Any) -> None:
+    """Parameters have up to 16,384 characters each."""
+    assert wrong_values(schema, value) == ()
 
 
 def test_the_budget_of_one_check_is_not_that_of_the_next() -> None:
