@@ -22,13 +22,16 @@ class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """What is accepted; a complete sentence if ``field`` is empty."""
     line: int | None = None
     """Line in the file, from 1."""
+    column: int | None = None
+    """Column in the line, from 1; null: the line says enough."""
     file: str | None = None
 
     def __str__(self) -> str:
+        place = _place(self.file, self.line, self.column)
         if not self.field:
-            return f"{_place(self.file, self.line)}{self.accepted}"
+            return f"{place}{self.accepted}"
         found = "is missing" if self.value is None else f"is {self.value}"
-        return f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}"
+        return f"{place}{self.field} {found}; accepted: {self.accepted}"
 
 
 class VersionNotice(Shape, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,6 +132,8 @@ class PipelineDetail(Pipeline, frozen=True, kw_only=True):
 
     files: dict[str, str]
     """Text of the live version's main file, requirements and metadata, by file name; ``***`` for secrets."""
+    parameters: dict[str, Any] | None = None
+    """JSON Schema of the parameters of its starts, declared or, for a notebook, as its tagged cell has them."""
     webhooks: tuple[Webhook, ...]
     skipped: tuple[Skip, ...]
     """Refused starts, newest first."""
@@ -167,7 +172,5 @@ class DailyStats(Shape, frozen=True, kw_only=True):
     days: tuple[Day, ...]
 
 
-def _place(file: str | None, line: int | None) -> str:
-    if file is None:
-        return ""
-    return f"{file}: " if line is None else f"{file}:{line}: "
+def _place(file: str | None, line: int | None, column: int | None = None) -> str:
+    return "".join(f"{part}:" for part in (file, line, column) if part is not None) + " " if file is not None else ""

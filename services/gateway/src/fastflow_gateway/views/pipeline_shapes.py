@@ -58,6 +58,7 @@ def pipeline_detail(
     return shapes.PipelineDetail(
         **_pipeline_fields(record, counts, last_runs, crashes, paused),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
+        parameters=record.live.parameters if record.live else None,
         webhooks=tuple(_webhooks(record)),
         skipped=tuple(map(skip, skips)),
     )
@@ -100,7 +101,12 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
 
 def problem(given: Problem) -> shapes.VersionProblem:
     return shapes.VersionProblem(
-        field=given.field, value=given.value, accepted=given.accepted, line=given.line, file=given.file
+        field=given.field,
+        value=given.value,
+        accepted=given.accepted,
+        line=given.line,
+        column=given.column,
+        file=given.file,
     )
 
 

@@ -24,13 +24,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is accepted instead; for the whole file a complete sentence."""
     line: Count | None = None
     """Line in the file, from 1."""
+    column: Count | None = None
+    """Column in the line, from 1; None: the line says enough."""
     file: str | None = None
 
     def __str__(self) -> str:
+        place = _place(self.file, self.line, self.column)
         if not self.field:
-            return _printable(f"{_place(self.file, self.line)}{self.accepted}")
+            return _printable(f"{place}{self.accepted}")
         found = "is missing" if self.value is None else f"is {self.value}"
-        return _printable(f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}")
+        return _printable(f"{place}{self.field} {found}; accepted: {self.accepted}")
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +62,10 @@ class Diagnostics:
     def refuse(self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False) -> None:
         """Report that the value of *field* is not accepted."""
         self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
+
+    def refuse_part(self, field: str, node: JsonNode, accepted: str, *, is_missing: bool = False) -> None:
+        """Report that a part of a value is not accepted, or missing in *node*, with its column."""
+        self._refuse(field, node, accepted, None if is_missing else _shown(node), column=node.column)
 
     def miss(self, field: str, within: JsonNode, accepted: str) -> None:
         """Report that the object *within* lacks the required *field*."""
@@ -91,11 +98,11 @@ class Diagnostics:
         """Notices by line, up to the limit."""
         return tuple(sorted(self._notices, key=_line))
 
-    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None) -> None:
+    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None, column: int | None = None) -> None:
         if len(self._problems) >= DIAGNOSTICS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
-        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
+        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, column=column, file=self._file)
         self._problems.append(problem)
 
 
@@ -127,10 +134,8 @@ def _line(diagnostic: Problem | Notice) -> int:
     return diagnostic.line or 0
 
 
-def _place(file: str | None, line: int | None) -> str:
-    if file is None:
-        return ""
-    return f"{file}: " if line is None else f"{file}:{line}: "
+def _place(file: str | None, line: int | None, column: int | None = None) -> str:
+    return "".join(f"{part}:" for part in (file, line, column) if part is not None) + " " if file is not None else ""
 
 
 def _printable(text: str) -> str:

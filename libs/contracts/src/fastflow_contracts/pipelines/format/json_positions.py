@@ -35,6 +35,11 @@ class JsonNode(NamedTuple):
         return self.source.count("\n", 0, self.start) + 1
 
     @property
+    def column(self) -> int:
+        """Column in which the value starts, from 1."""
+        return self.start - self.source.rfind("\n", 0, self.start)
+
+    @property
     def text(self) -> str:
         """The JSON of the value, as written."""
         return self.source[self.start : self.end]
