@@ -66,6 +66,7 @@ MAPS: Final = {
     "event_headers",
     "data",
     "pipelines",
+    "inferred_parameters",
 }
 """Names people give; here nothing is unknown."""
 

@@ -13,7 +13,8 @@ from fastflow.errors import OK, BadUsage, NoSuchThing
 from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
-from fastflow.terminal.printer import json_option
+from fastflow.terminal.parameters import parameters_table
+from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.starts import CALL_S, GOES_ON, follow_start, say_accepted, say_ended
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
@@ -28,6 +29,7 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
 @click.option("--version", metavar="ID", help="A kept version, from `fastflow versions NAME`; default: the live one.")
+@click.option("--help-parameters", is_flag=True, help="Show what parameters NAME takes, and start nothing.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @click.option("-w", "--wait", is_flag=True, help="Wait and print only the result, as JSON; the exit code is the run's.")
 @json_option
@@ -38,6 +40,7 @@ def run(
     parameters: tuple[str, ...],
     run_config_id: str | None,
     version: str | None,
+    help_parameters: bool,
     follow: bool,
     wait: bool,
     as_json: bool,
@@ -49,6 +52,18 @@ def run(
     pipeline = check_name(name)
     env_vars = _variables(env, "-e", own=os.environ.get)
     given = _variables(parameters, "-p", own=lambda _: None)
+
+    async def explain(client: Client) -> int:
+        async with about_pipeline(client, pipeline):
+            schema = (await client.pipeline(pipeline)).parameters
+        if as_json:
+            print_json(schema)
+        else:
+            click.echo(parameters_table(pipeline, schema))
+        return OK
+
+    if help_parameters:
+        raise SystemExit(ask(target, explain))
 
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):

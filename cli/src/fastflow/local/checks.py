@@ -16,7 +16,9 @@ from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SC
 from fastflow_contracts.pipelines.folder.examine import Found, examine
 from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX, STRAY_ENTRIES
 from fastflow_contracts.pipelines.format.manifest import Notice, Problem
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.links import merged
+from fastflow_contracts.pipelines.parameters.chains import chain_notices
 from fastflow_syncer.settings import SyncerSettings
 
 
@@ -44,7 +46,7 @@ def check(folder: Path, settings: SyncerSettings) -> list[tuple[Path, Found]]:
         ]
     if not found:
         raise NoSuchThing(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
-    return _with_cycles(found)
+    return _with_chains(_with_cycles(found))
 
 
 def _has_entry(folder: Path) -> bool:
@@ -87,6 +89,17 @@ def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
     return [
         (where, replace(pipeline, notices=(*pipeline.notices, notes[pipeline.name])))
         if pipeline.name in notes
+        else (where, pipeline)
+        for where, pipeline in found
+    ]
+
+
+def _with_chains(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
+    """Add a notice for each chain whose starts are all refused."""
+    specs: dict[str, PipelineSpec] = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
+    return [
+        (where, replace(pipeline, notices=(*pipeline.notices, *chain_notices(pipeline.version.spec, specs))))
+        if pipeline.version
         else (where, pipeline)
         for where, pipeline in found
     ]

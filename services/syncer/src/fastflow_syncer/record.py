@@ -63,6 +63,7 @@ def version_of(found: FoundVersion, commit: Commit | None, seen_at: datetime) ->
         has_requirements=found.has_requirements,
         python=found.python,
         live_since=seen_at,
+        inferred_parameters=found.inferred_parameters,
     )
 
 

@@ -22,9 +22,9 @@ class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """What is accepted; a complete sentence if ``field`` is empty."""
     line: int | None = None
     """Line in the file, from 1."""
-    file: str | None = None
     column: int | None = None
-    """Character in the line, from 1, where an expression is wrong; null for other values."""
+    """Column in the line, from 1; null: the line says enough."""
+    file: str | None = None
 
     def __str__(self) -> str:
         place = _place(self.file, self.line, self.column)
@@ -132,6 +132,8 @@ class PipelineDetail(Pipeline, frozen=True, kw_only=True):
 
     files: dict[str, str]
     """Text of the live version's main file, requirements and metadata, by file name; ``***`` for secrets."""
+    parameters: dict[str, Any] | None = None
+    """JSON Schema of the parameters of its starts, declared or, for a notebook, as its tagged cell has them."""
     webhooks: tuple[Webhook, ...]
     skipped: tuple[Skip, ...]
     """Refused starts, newest first."""
@@ -171,6 +173,4 @@ class DailyStats(Shape, frozen=True, kw_only=True):
 
 
 def _place(file: str | None, line: int | None, column: int | None = None) -> str:
-    if file is None:
-        return ""
-    return ":".join([file, *(str(each) for each in (line, column) if each is not None)]) + ": "
+    return "".join(f"{part}:" for part in (file, line, column) if part is not None) + " " if file is not None else ""

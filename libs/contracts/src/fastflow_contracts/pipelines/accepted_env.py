@@ -1,7 +1,8 @@
 """Which variables a start may set. Pure: the gateway answers by it at once, and the scheduler decides by it.
 
-A start from outside sets only what its pipeline declares: names in ``default_env``, and those that ``accepts_env``
-matches. An operator may set others. Nobody sets a secret of the pipeline, or a protected variable.
+A start from outside sets only what its pipeline declares: names in ``default_env`` and in the schema of its
+``parameters``, and those that ``accepts_env`` matches. An operator may set others. Nobody sets a secret of the
+pipeline, or a protected variable.
 
 Parameters are variables, too. One that is not declared reaches a notebook as a value, and not as a variable.
 """
@@ -13,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from fastflow_contracts.pipelines.format.run_config import RunConfig
+from fastflow_contracts.pipelines.parameters.schema import properties_of
 from fastflow_contracts.pipelines.protected_variables import is_protected
 
 SHOWN_CHARACTERS_MAX: Final = 64
@@ -63,4 +65,8 @@ def _shown(name: str) -> str:
 
 
 def _declares(config: RunConfig, name: str) -> bool:
-    return name in config.default_env or any(fnmatchcase(name, pattern) for pattern in config.accepts_env)
+    return (
+        name in config.default_env
+        or name in properties_of(config.parameters)
+        or any(fnmatchcase(name, pattern) for pattern in config.accepts_env)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastflow_contracts.base import BundleName, Count, Fact, Instant, StoredRunId
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
@@ -21,6 +23,13 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     python: str | None = None
     """The Python version or range that its files ask for; ``python_version`` of the spec wins."""
     live_since: Instant
+    inferred_parameters: dict[str, Any] | None = None
+    """The schema of a notebook's parameters that its tagged cell shows. It describes; nothing is refused by it."""
+
+    @property
+    def parameters(self) -> dict[str, Any] | None:
+        """The schema of its parameters, declared or inferred; None: there is none."""
+        return self.inferred_parameters if self.spec.parameters is None else self.spec.parameters
 
 
 class Pin(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -127,6 +127,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     parameter_names: tuple[str, ...] = ()
     json_parameters: tuple[str, ...] = ()
     """Those of them whose text is JSON, as in ``Trigger``."""
+    own_parameters: tuple[str, ...] = ()
+    """Those of them that the pipeline set and not the trigger: defaults of its schema, values of its schedule."""
     by_operator: bool = False
     """An operator gave the variables, as in ``Trigger``."""
     cells: tuple[CellRetry, ...] = ()
@@ -256,6 +258,11 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     def is_refused(self) -> bool:
         """Whether it stands for a start that was accepted, and refused later."""
         return isinstance(self.state, Ended) and self.state.refused
+
+    @property
+    def given_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that its start gave: a start again, on today's code, gives no others."""
+        return tuple(name for name in self.order.parameter_names if name not in self.order.own_parameters)
 
     @property
     def root_run_id(self) -> RunId:

@@ -9,6 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
 from fastflow_contracts.runs.room import NoRoom
@@ -26,6 +27,14 @@ RETRY_AFTER_S = 5
 """Seconds to wait, in the ``Retry-After`` of a refusal that may pass."""
 NO_ROOM_RETRY_S = 60
 """The same, while there is no room for new runs."""
+
+
+class WrongParameters(RequestRefused):
+    """The pipeline's schema does not accept the parameters."""
+
+    def __init__(self, error: BadParameters) -> None:
+        super().__init__(422, str(error))
+        self.wrong = error.wrong
 
 
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
@@ -46,7 +55,9 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
         if refused is not None:
             if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
                 return known  # what a call started stays started
-            await skips.keep(app, name, letter_of(trigger), trigger, refused)
+            is_typed = isinstance(refused, WrongParameters) and trigger.triggered_by == "manual"
+            if not is_typed:  # the form keeps what a person typed
+                await skips.keep(app, name, letter_of(trigger), trigger, refused)
             raise refused
     try:
         await app[app_keys.ROOM].check()
@@ -134,7 +145,13 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
     reason = refusal(config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator)
-    return RequestRefused(422, reason) if reason else None
+    if reason:
+        return RequestRefused(422, reason)
+    try:
+        settle(config, trigger.parameters, trigger.json_parameters)
+    except BadParameters as error:
+        return WrongParameters(error)
+    return None
 
 
 def _already_over(run: RunRecord) -> RequestRefused:

@@ -13,6 +13,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_gateway import __version__
 from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.readmodel.model import MODEL
 
 _REF = "#/components/schemas/{name}"
 _PATH_PARAMETERS = {
@@ -30,8 +31,32 @@ OPENAPI = web.AppKey("OPENAPI", bytes)
 
 
 async def show_openapi(request: web.Request) -> web.Response:
-    """Answer with the OpenAPI document."""
-    return web.Response(body=request.app[OPENAPI], content_type="application/json")
+    """Answer with the OpenAPI document. A pipeline with a schema of its parameters has a path of its own."""
+    described = msgspec.json.decode(request.app[OPENAPI])
+    for record in request.app[MODEL].pipelines():
+        if record.live is not None and (schema := record.live.parameters) is not None:
+            described["paths"][f"/api/pipelines/{record.name}/run"] = {"post": _start(described, record.name, schema)}
+    return web.Response(body=msgspec.json.encode(described), content_type="application/json")
+
+
+def _start(described: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the operation that starts one pipeline: that of every start, with the schema of its parameters."""
+    start: dict[str, Any] = described["paths"]["/api/pipelines/{name}/run"]["post"]
+    body = described["components"]["schemas"]["RunBody"]
+    # References inside the schema begin at the place that has an $id.
+    parameters = {"$id": f"urn:fastflow:parameters:{name}", **schema}
+    return {
+        **start,
+        "operationId": f"start_run_of_{name}",
+        "summary": f"Start a run of {name}.",
+        "parameters": [each for each in start["parameters"] if each["in"] != "path"],
+        "requestBody": {
+            "required": bool(schema.get("required")),
+            "content": {
+                "application/json": {"schema": {**body, "properties": {**body["properties"], "parameters": parameters}}}
+            },
+        },
+    }
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from fastflow_contracts.pipelines.records import PipelineRecord
@@ -26,8 +28,14 @@ async def start(request: web.Request) -> web.Response:
     """Start the run and go to its page. If the start is refused, show the form again."""
     record = await _record(request)
     form = read_form(await form_of(request))
+    schema = _schema(record)
     try:
-        started = await runs.start(request.app, record.name, trigger_of(form))
+        trigger = trigger_of(form, schema)
+        started = await runs.start(request.app, record.name, trigger)
+    except runs.WrongParameters as error:
+        return await _page(
+            request, record, form.refused_parameters(error.wrong, schema, fresh_key()), status=error.status
+        )
     except (BadTrigger, RequestRefused) as error:
         return await _page(request, record, form.refused(str(error), fresh_key()), status=error.status)
     raise to_run(started)
@@ -47,7 +55,23 @@ async def _page(request: web.Request, record: PipelineRecord, form: StartForm, *
         pipeline=pipeline,
         form=form,
         versions=(await version_queries.versions(request.app[MODEL], record)).versions,
+        **_described(record, form),
     )
+
+
+def _described(record: PipelineRecord, form: StartForm) -> dict[str, Any]:
+    """What the page shows of the schema."""
+    schema = _schema(record)
+    spec = record.live.spec if record.live else None
+    return {
+        "fields": form.fields(schema),
+        "takes_others": schema is None or schema.get("additionalProperties") is not False,
+        "has_schedule_values": spec is not None and any(entry.parameters for entry in spec.schedules),
+    }
+
+
+def _schema(record: PipelineRecord) -> dict[str, Any] | None:
+    return record.live.parameters if record.live else None
 
 
 ROUTES = (

@@ -58,6 +58,7 @@ def pipeline_detail(
     return shapes.PipelineDetail(
         **_pipeline_fields(record, counts, last_runs, crashes, paused),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
+        parameters=record.live.parameters if record.live else None,
         webhooks=tuple(_webhooks(record)),
         skipped=tuple(map(skip, skips)),
     )
@@ -104,8 +105,8 @@ def problem(given: Problem) -> shapes.VersionProblem:
         value=given.value,
         accepted=given.accepted,
         line=given.line,
-        file=given.file,
         column=given.column,
+        file=given.file,
     )
 
 

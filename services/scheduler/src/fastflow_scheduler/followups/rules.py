@@ -112,7 +112,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
 
     A restart adds no hop to its chain. That of a first run begins a new chain.
     """
-    parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
+    parameters = {name: given.overrides[name] for name in run.given_parameters if name in given.overrides}
     trigger = Trigger(
         triggered_by="daemon_restart",
         run_config_id=run.order.run_config_id,

@@ -14,6 +14,7 @@ from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, Settled, settle
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
 from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
@@ -104,7 +105,11 @@ def admit(
         config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator
     ):
         return Skipped(status=422, reason=refused_variable)
-    given = _input(config, trigger, cause)
+    try:
+        settled = settle(config, trigger.parameters, trigger.json_parameters)
+    except BadParameters as error:
+        return Skipped(status=422, reason=str(error))
+    given = _input(config, trigger, settled, cause)
     order = Order(
         kind=config.type,
         bundle=version.bundle,
@@ -122,8 +127,9 @@ def admit(
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
-        parameter_names=tuple(sorted(trigger.parameters)),
-        json_parameters=trigger.json_parameters,
+        parameter_names=tuple(sorted(settled.texts)),
+        json_parameters=settled.json,
+        own_parameters=settled.own,
         by_operator=trigger.by_operator,
         cells=config.cells,
         has_input=given is not None,
@@ -155,7 +161,7 @@ def again(
     if refused_variable := refusal(
         _config_of(former, given, live),
         env_vars=former.order.env_names,
-        parameters=former.order.parameter_names,
+        parameters=former.given_parameters,
         by_operator=former.order.by_operator,
     ):
         return Skipped(status=422, reason=refused_variable)
@@ -213,8 +219,8 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         trigger,
         run_config_id=order.run_config_id,
         env_vars={name: given.overrides[name] for name in order.env_names if name in given.overrides},
-        parameters={name: given.overrides[name] for name in order.parameter_names if name in given.overrides},
-        json_parameters=tuple(name for name in order.json_parameters if name in given.overrides),
+        parameters=(parameters := {n: given.overrides[n] for n in former.given_parameters if n in given.overrides}),
+        json_parameters=tuple(name for name in order.json_parameters if name in parameters),
         by_operator=order.by_operator,
         event=given.event,
         event_type=given.event_type,
@@ -253,12 +259,12 @@ def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, 
     return RunRecord(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
 
 
-def _input(config: RunConfig, trigger: Trigger, cause: Cause) -> RunInput | None:
+def _input(config: RunConfig, trigger: Trigger, settled: Settled, cause: Cause) -> RunInput | None:
     """Plain variables first, encrypted ones over them, the trigger's over both: the runner merges in this order."""
     given = RunInput(
         env=dict(config.default_env),
         encrypted_env=dict(config.encrypted_env),
-        overrides={**trigger.env_vars, **trigger.parameters},
+        overrides={**trigger.env_vars, **settled.texts},
         not_variables=values_only(config, trigger.parameters, by_operator=trigger.by_operator),
         event=trigger.event,
         event_type=trigger.event_type,

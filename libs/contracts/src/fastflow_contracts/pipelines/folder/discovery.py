@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from fastflow_contracts.names import BadName, check_name
-from fastflow_contracts.pipelines.folder.notebook import notebook_problems
+from fastflow_contracts.pipelines.folder.notebook import notebook_problems, read_notebook
+from fastflow_contracts.pipelines.folder.notebook_rules import PARAMETERS_TAG, has_tag
 from fastflow_contracts.pipelines.folder.packages import REQUIREMENTS, Packages, packages_of
 from fastflow_contracts.pipelines.folder.pep723 import BadInline, read_inline
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -15,6 +17,7 @@ from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.manifest import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
+from fastflow_contracts.pipelines.parameters.inferred import inferred_schema
 
 SCRIPT = "main.py"
 NOTEBOOK = "main.ipynb"
@@ -36,6 +39,8 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
     requirements_file: str | None = None
     python: str | None = None
     """The Python version or range that the other files ask for."""
+    inferred_parameters: dict[str, Any] | None = None
+    """The schema of a notebook's parameters, as its tagged cell has them, if the metadata has none."""
 
     @property
     def has_requirements(self) -> bool:
@@ -97,7 +102,14 @@ def inspect_folder(
         metadata_file=metadata_file,
         requirements_file=requirements_file,
         python=packages.python,
+        inferred_parameters=_inferred(files) if manifest.type == "notebook" and not problems else None,
     )
+
+
+def _inferred(files: Mapping[str, bytes]) -> dict[str, Any] | None:
+    cells = read_notebook(files[NOTEBOOK]).cells
+    tagged = (cell.text for cell in cells if cell.is_code and has_tag(cell.metadata.tags, PARAMETERS_TAG))
+    return inferred_schema(next(tagged, ""))
 
 
 def _problems(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,8 @@ class FoundVersion(msgspec.Struct, frozen=True):
     has_requirements: bool
     python: str | None = None
     """The Python version or range that files other than pipeline.json ask for."""
+    inferred_parameters: dict[str, Any] | None = None
+    """The schema of a notebook's parameters that its tagged cell shows."""
 
 
 class Examined(NamedTuple):
@@ -104,7 +106,13 @@ def _examined(name: str, folder: Folder, is_known: bool, limits: FolderLimits, p
     if problems or discovered.spec is None:
         return Examined(known, None)
     packed = bundle.pack(folder.files, limits)
-    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements, discovered.python)
+    version = FoundVersion(
+        packed.sha256,
+        discovered.spec,
+        discovered.has_requirements,
+        discovered.python,
+        discovered.inferred_parameters,
+    )
     return Examined(Found(known.name, version, (), notices), packed)
 
 

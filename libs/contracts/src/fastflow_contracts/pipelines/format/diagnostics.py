@@ -24,9 +24,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is accepted instead; for the whole file a complete sentence."""
     line: Count | None = None
     """Line in the file, from 1."""
-    file: str | None = None
     column: Count | None = None
-    """Character in the line, from 1, where an expression is wrong; None for other values."""
+    """Column in the line, from 1; None: the line says enough."""
+    file: str | None = None
 
     def __str__(self) -> str:
         place = _place(self.file, self.line, self.column)
@@ -63,7 +63,17 @@ class Diagnostics:
         self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False, within: int | None = None
     ) -> None:
         """Report that the value of *field* is not accepted. *within*: the character of its text that is wrong."""
-        self._refuse(field, node, accepted, "***" if is_secret else _shown(node), within)
+        self._refuse(
+            field,
+            node,
+            accepted,
+            "***" if is_secret else _shown(node),
+            None if within is None else node.column_of(within),
+        )
+
+    def refuse_part(self, field: str, node: JsonNode, accepted: str, *, is_missing: bool = False) -> None:
+        """Report that a part of a value is not accepted, or missing in *node*, with its column."""
+        self._refuse(field, node, accepted, None if is_missing else _shown(node), column=node.column)
 
     def miss(self, field: str, within: JsonNode, accepted: str) -> None:
         """Report that the object *within* lacks the required *field*."""
@@ -96,12 +106,11 @@ class Diagnostics:
         """Notices by line, up to the limit."""
         return tuple(sorted(self._notices, key=_line))
 
-    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None, within: int | None = None) -> None:
+    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None, column: int | None = None) -> None:
         if len(self._problems) >= DIAGNOSTICS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
-        column = None if within is None else node.column_of(within)
-        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file, column=column)
+        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, column=column, file=self._file)
         self._problems.append(problem)
 
 
@@ -134,9 +143,7 @@ def _line(diagnostic: Problem | Notice) -> int:
 
 
 def _place(file: str | None, line: int | None, column: int | None = None) -> str:
-    if file is None:
-        return ""
-    return ":".join([file, *(str(each) for each in (line, column) if each is not None)]) + ": "
+    return "".join(f"{part}:" for part in (file, line, column) if part is not None) + " " if file is not None else ""
 
 
 def _printable(text: str) -> str:

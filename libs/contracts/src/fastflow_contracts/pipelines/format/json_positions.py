@@ -43,6 +43,11 @@ class JsonNode(NamedTuple):
         return at - self.source.rfind("\n", 0, at)
 
     @property
+    def column(self) -> int:
+        """Column in which the value starts, from 1."""
+        return self.start - self.source.rfind("\n", 0, self.start)
+
+    @property
     def text(self) -> str:
         """The JSON of the value, as written."""
         return self.source[self.start : self.end]

@@ -5,7 +5,7 @@ Names and units are those of the format. None means unset: the installation's de
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -50,5 +50,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Names, or patterns of names, that a start from outside may set besides those of ``default_env``."""
     tags: tuple[str, ...] = ()
     """Of the pipeline."""
+    parameters: dict[str, Any] | None = None
+    """The JSON Schema of the parameters."""
+    parameter_values: dict[str, Any] = {}
+    """Parameters that a start need not give: those of the schedule's entry."""
     cells: tuple[CellRetry, ...] = ()
     """Retries of a notebook's code cells, first to last; empty for scripts."""

@@ -9,7 +9,7 @@ Other services use ``spec.run_config`` and ``spec.schedule_list``, which merge s
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -38,6 +38,8 @@ from fastflow_contracts.pipelines.format.value_types import (
     IntervalSeconds,
     MemoryBytes,
     Network,
+    ParameterSchema,
+    ParameterValues,
     PipelineRef,
     PythonVersion,
     Retries,
@@ -147,6 +149,9 @@ class ScheduleEntry(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     """A run configuration: its own settings, started by its own schedule or webhook, or by hand."""
 
     id: Annotated[RunConfigId, says("Unique in the pipeline; shown as `run_config_id`.")]
+    parameters: Annotated[
+        ParameterValues | None, says("Parameters of its runs; those of a start win. The pipeline's schema checks them.")
+    ] = None
 
 
 class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
@@ -178,6 +183,13 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             "characters."
         ),
     ] = ()
+    parameters: Annotated[
+        ParameterSchema | None,
+        says(
+            "What parameters its runs take: their types, defaults and descriptions. Starts are checked, and the page "
+            "of a start has a field for each."
+        ),
+    ] = None
     max_instances: Annotated[
         Instances | None,
         says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
@@ -225,6 +237,8 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             secret_names=frozenset(encrypted_env),
             accepts_env=self.accepts_env,
             tags=self.tags,
+            parameters=self.parameters,
+            parameter_values=self._values_of(chosen),
             cells=self.cells if is_notebook else (),
         )
 
@@ -286,6 +300,9 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         """
         chosen = self if run_config_id is None else self._entry(run_config_id)
         return chosen.webhook or self.webhook
+
+    def _values_of(self, chosen: RunSettings) -> dict[str, Any]:
+        return chosen.parameters or {} if isinstance(chosen, ScheduleEntry) else {}
 
     def _entry(self, run_config_id: str) -> ScheduleEntry:
         for entry in self.schedules:

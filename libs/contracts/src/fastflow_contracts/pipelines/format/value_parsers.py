@@ -7,16 +7,19 @@ it adds to the ``accepts`` sentence in ``value_types``, such as which part of a 
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.expressions.check import check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.pipelines.parameters.schema import NAME_CHARACTERS_MAX, PROPERTIES_MAX, is_schema
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
 
 MEMORY_BYTES_MIN = 6 * 1024**2
@@ -38,6 +41,8 @@ DESTINATION_PATTERN = (
     r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 )
 """``host:port``; the host is a name or an IPv4 address."""
+INTEGER_LIMIT = 2.0**63
+"""Numbers of a stored schema are below."""
 DESTINATIONS_MAX = 50
 DATE_PATTERN = (
     r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
@@ -71,6 +76,46 @@ def expression(node: JsonNode) -> str:
 def webhook_key(node: JsonNode) -> str | None:
     """A text; an empty one counts as unset."""
     return text(node, WEBHOOK_KEY_CHARACTERS_MAX) or None
+
+
+def plain(node: JsonNode) -> Any:
+    """Return any JSON as plain data."""
+    match node.value:
+        case dict() as members:
+            return {name: plain(member) for name, member in members.items()}
+        case list() as items:
+            return [plain(item) for item in items]
+        case bool() as is_so:
+            return is_so
+        case int() | float() as number if not (math.isfinite(number) and abs(number) < INTEGER_LIMIT):
+            raise ValueError("a number in it is too large")
+        case str() as text if "\0" in text:
+            raise ValueError("a text in it holds a NUL character")
+        case value:
+            return value
+
+
+def parameter_schema(node: JsonNode) -> dict[str, Any] | None:
+    """A JSON Schema. Another object counts as unset: it is a field of somebody else's."""
+    if not isinstance(node.value, dict):
+        raise ValueError
+    schema: dict[str, Any] = plain(node)
+    return schema if is_schema(schema) else None
+
+
+def parameter_values(node: JsonNode) -> dict[str, Any]:
+    """Names, and any JSON values."""
+    if not isinstance(node.value, dict):
+        raise ValueError
+    for name, member in node.value.items():
+        if not name or "=" in name or "\0" in name or len(name) > NAME_CHARACTERS_MAX:
+            raise ValueError(f"{name[:64]!r} cannot be the name of a variable")
+        if len(member.text) > ENV_VALUE_CHARACTERS_MAX // 2:
+            raise ValueError(f"{name[:64]!r} is too long")
+    if len(node.value) > PROPERTIES_MAX:
+        raise ValueError
+    values: dict[str, Any] = plain(node)
+    return values
 
 
 def flag(node: JsonNode) -> bool:

@@ -19,6 +19,7 @@ from fastflow_contracts.base import StoredName
 from fastflow_contracts.pipelines.expressions.check import EXPRESSION_CHARACTERS_MAX, VARIABLES
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.pipelines.parameters.schema import PROPERTIES_MAX
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
 
 COUNT_MAX = 1_000
@@ -307,5 +308,21 @@ WebhookKey = Annotated[
         is_secret=True,
         type="string",
         maxLength=value_parsers.WEBHOOK_KEY_CHARACTERS_MAX,
+    ),
+]
+ParameterSchema = Annotated[
+    dict[str, Any],
+    _rule(
+        'a JSON Schema (draft 2020-12) of "type": "object", with a property for each parameter',
+        value_parsers.parameter_schema,
+        type="object",
+    ),
+]
+ParameterValues = Annotated[
+    dict[str, Any],
+    _rule(
+        f"an object of up to {PROPERTIES_MAX} names and values of any type",
+        value_parsers.parameter_values,
+        type="object",
     ),
 ]

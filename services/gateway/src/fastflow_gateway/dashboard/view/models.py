@@ -69,7 +69,7 @@ def diagnostic_rows(items: Iterable[VersionProblem | VersionNotice]) -> list[Dia
 
 
 def _diagnostic_row(item: VersionProblem | VersionNotice) -> DiagnosticRow:
-    where = ":".join(str(part) for part in (item.file, item.line) if part is not None)
+    where = ":".join(str(part) for part in (item.file, item.line, getattr(item, "column", None)) if part is not None)
     if isinstance(item, VersionNotice):
         return DiagnosticRow(field=item.field, value=None, where=where, words=item.text)
     if not item.field:

@@ -1,0 +1,80 @@
+"""A start is admitted with the parameters that the pipeline's schema makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastflow_contracts.clock import now
+from fastflow_contracts.ids import run_id_for_key
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.runs.messages import Skipped, Trigger
+from fastflow_contracts.runs.run import RunRecord
+from fastflow_scheduler.followups.rules import _restart
+from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, admit, again, with_input_of
+
+NAME = PipelineName("report")
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"rows": {"type": "integer", "default": 100}, "day": {"type": "string"}},
+    "required": ["day"],
+}
+
+
+def record(**spec: Any) -> PipelineRecord:
+    at = now()
+    live = Version(bundle="0" * 64, spec=PipelineSpec(**{"parameters": SCHEMA, **spec}), live_since=at)
+    return PipelineRecord(name=NAME, live=live, seen_at=at)
+
+
+def admitted(of: PipelineRecord, trigger: Trigger, cause: Cause | None = None) -> Admitted | Skipped:
+    run_id = run_id_for_key(NAME, "k")
+    return admit(NAME, of, trigger, run_id=run_id, cause=cause or Cause(), defaults=Defaults(), now=now())
+
+
+def run_of(of: PipelineRecord, trigger: Trigger) -> tuple[RunRecord, Any]:
+    found = admitted(of, trigger)
+    assert isinstance(found, Admitted), found
+    return found.run, found.given
+
+
+def test_a_run_has_the_parameters_of_its_start_and_the_defaults() -> None:
+    """A start from outside may set what the schema names."""
+    run, given = run_of(record(), Trigger(parameters={"day": "monday"}))
+    assert given.overrides == {"day": "monday", "rows": "100"}
+    assert (run.order.parameter_names, run.order.json_parameters) == (("day", "rows"), ("rows",))
+    assert (run.order.own_parameters, run.given_parameters, given.not_variables) == (("rows",), ("day",), ())
+
+
+def test_every_kind_of_start_is_checked() -> None:
+    """Bus, webhook, chain and schedule alike; the reason names the field."""
+    for kind in ("bus", "webhook", "api", "manual", "downstream", "schedule", "daemon_restart"):
+        found = admitted(record(), Trigger(triggered_by=kind, parameters={"rows": "x"}))
+        assert isinstance(found, Skipped)
+        assert (found.status, found.reason) == (
+            422,
+            "parameters: /day: is missing; it must be a text; /rows: must be a whole number.",
+        )
+
+
+def test_the_entry_of_a_schedule_gives_parameters_that_a_start_wins_over() -> None:
+    entry = ScheduleEntry(id="nightly", parameters={"day": "today", "rows": 7})
+    run, given = run_of(record(schedules=(entry,)), Trigger(run_config_id="nightly", parameters={"rows": "8"}))
+    assert given.overrides == {"day": "today", "rows": "8"}
+    assert run.given_parameters == ("rows",)
+
+
+def test_a_start_again_on_todays_code_takes_todays_defaults() -> None:
+    """A restart and a retry give what the first start gave, and no defaults of then."""
+    run, given = run_of(record(), Trigger(parameters={"day": "monday"}))
+    for trigger in (with_input_of(run, given, Trigger()), _restart(run, given, wait_s=0).trigger):
+        assert (trigger.parameters, trigger.json_parameters) == ({"day": "monday"}, ())
+
+
+def test_a_retry_of_the_same_code_keeps_all_even_when_the_schema_is_gone() -> None:
+    run, given = run_of(record(), Trigger(parameters={"day": "monday"}))
+    today = record(parameters=None, accepts_env=("day",))
+    found = again(run, given, today, Trigger(), run_id=run_id_for_key(NAME, "2"), policy=Defaults().policy, now=now())
+    assert isinstance(found, Admitted)
+    assert found.given == given
