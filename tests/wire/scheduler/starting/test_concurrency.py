@@ -150,3 +150,9 @@ async def test_a_key_from_variables_parameters_and_headers(bus: Bus, scheduler: 
     headers = {"Content-Type": messages.TRIGGER_TYPE}
     turn = await turn_of(bus, await start(bus, messages.TRIGGER.encode(trigger), headers))
     assert turn.key == "eu/7/shop/push"
+
+
+async def test_a_key_sees_the_defaults_of_parameters(bus: Bus, scheduler: None) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "default": 7}}}
+    await publish(bus, ConcurrencySpec(key="parameters.n + 1"), parameters=schema)
+    assert (await turn_of(bus, await start(bus, b""))).key == "8"
