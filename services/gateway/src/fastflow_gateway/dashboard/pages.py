@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_gateway.dashboard import (
+    again_page,
     graph_page,
     links_form,
     live,
@@ -62,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     *start_page.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
+    *again_page.ROUTES,
     *output_frame.ROUTES,
     *graph_page.ROUTES,
     *runners_page.ROUTES,

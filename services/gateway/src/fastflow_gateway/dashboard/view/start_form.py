@@ -58,16 +58,17 @@ def read_form(fields: Iterable[Pair]) -> StartForm:
 def trigger_of(form: StartForm) -> Trigger:
     """The trigger for the form. Raises ``BadTrigger``."""
     body = {
-        "env_vars": _unique("Environment variable", form.env),
-        "parameters": _unique("Parameter", form.parameters),
+        "env_vars": pairs("Environment variable", form.env),
+        "parameters": pairs("Parameter", form.parameters),
         "run_config_id": form.run_config_id or None,
     }
     return replace(read_run_body(body), triggered_by="manual", by_operator=True, key=form.key or None)
 
 
-def _unique(what: str, pairs: tuple[Pair, ...]) -> dict[str, str]:
+def pairs(what: str, rows: tuple[Pair, ...]) -> dict[str, str]:
+    """The names and values of a table. Raises ``BadTrigger`` for a name that is missing or given twice."""
     found: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in rows:
         if not name:
             raise BadTrigger(f"{what} without a name: give it one, or clear its value too.")
         if name in found:
