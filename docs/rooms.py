@@ -38,6 +38,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "schedules": frozenset({"settings", "starting"}),
         "followups": frozenset({"settings", "starting"}),
         "maintenance": frozenset({"settings", "starting"}),
+        "operations": frozenset({"settings", "starting"}),
     },
     "fastflow_syncer": {
         "sources": frozenset({"errors", "settings"}),

@@ -131,6 +131,10 @@ class RunIndex:
             found.append(run)
         return found, None
 
+    def matching(self, query: RunFilter) -> list[RunRecord]:
+        """All runs that match, oldest first."""
+        return list(self._newest_first(query, None))[::-1]
+
     def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
         return [self._rows[run_id].run for _, run_id in islice(self._order(pipeline).newest_first(), number)]

@@ -31,7 +31,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """What caused the run, beyond the trigger: a slot, a parent run and how it ended, the first run of the chain.
 
-    ``wait_s``: seconds until it may be claimed.
+    ``wait_s``: seconds until it may be claimed. ``operation_id``: the operation that starts it.
     """
 
     schedule: str | None = None
@@ -41,6 +41,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     root_run_id: RunId | None = None
     hops: int = 0
     wait_s: float = 0.0
+    operation_id: RunId | None = None
 
 
 class UnknownPipeline(BadTrigger):

@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.bus.subjects import RunRef, instances_key
@@ -166,6 +168,8 @@ class Starter:
                 admitted = await self._admit(name, trigger, run_id, cause)
             if isinstance(admitted, Skipped):
                 return admitted
+            order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
+            admitted = replace(admitted, run=replace(admitted.run, order=order))
             limits = self._limits(admitted)
             async with self._turns(limits), self._creating:
                 return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
