@@ -50,7 +50,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "http": _GATEWAY_SHARED | {"security"},
         "readmodel": _GATEWAY_SHARED | {"views"},
         "streaming": _GATEWAY_SHARED | {"http", "readmodel"},
-        "actions": _GATEWAY_SHARED | {"readmodel", "security"},
+        "actions": _GATEWAY_SHARED | {"readmodel", "security", "views"},
         "api": _GATEWAY_SHARED | _GATEWAY_BELOW,
         "dashboard": _GATEWAY_SHARED | _GATEWAY_BELOW,
     },

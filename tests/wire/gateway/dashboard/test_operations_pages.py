@@ -63,10 +63,13 @@ async def visitor(bus_url: str, bus: Bus) -> AsyncIterator[Visitor]:
 async def test_a_backfill_is_previewed_run_and_cancelled(bus: Bus, visitor: Visitor) -> None:
     assert 'href="/pipelines/demo/backfill"' in await visitor.get("/pipelines/demo")
     assert 'value="schedule"' in await visitor.get("/pipelines/demo/backfill")
-    status, page = await visitor.send("/pipelines/demo/backfill", do="preview", **RANGE)
+    status, page = await visitor.send("/pipelines/demo/backfill", **RANGE)
     assert (status, "6 of 6 slots to run" in page, "Run 6 slots" in page) == (200, True, True)
     assert await RunStore(bus).all_of(DEMO) == []
-    status, there = await visitor.send("/pipelines/demo/backfill", do="run", **RANGE)
+    longer = RANGE | {"to": "2026-01-01T06:00Z"}
+    status, page = await visitor.send("/pipelines/demo/backfill", expect="6", **longer)
+    assert (status, "7 of 7 slots to run" in page) == (200, True), "it is not what the person saw"
+    status, there = await visitor.send("/pipelines/demo/backfill", expect="6", **RANGE)
     assert (status, there.startswith("/operations/")) == (303, True)
     async with asyncio.timeout(60):
         while len(runs := await RunStore(bus).all_of(DEMO)) < 4:
@@ -91,7 +94,7 @@ async def test_a_bad_range_says_so_and_keeps_what_was_typed(visitor: Visitor) ->
         ({"from": "1900-01-01"}, "one backfill runs at most 1,000"),
         ({"from": "<script>"}, "From must be an ISO 8601"),
     ):
-        status, page = await visitor.send("/pipelines/demo/backfill", do="run", **(RANGE | fields))
+        status, page = await visitor.send("/pipelines/demo/backfill", expect="6", **(RANGE | fields))
         assert (status, said in page, "<script>&" in page) == (422, True, False)
     assert 'value="&lt;script&gt;"' in page
 

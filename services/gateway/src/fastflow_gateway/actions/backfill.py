@@ -22,13 +22,13 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.operations import OperationItem, OperationRecord
 from fastflow_contracts.runs.run import Ended, TriggeredBy, Verdict
 from fastflow_contracts.schedules.schedule import PipelineSchedule
+from fastflow_contracts.schedules.slot_range import TooManySlots, slots_in, why_none
 from fastflow_contracts.schedules.state import definition
 from fastflow_gateway.actions import operations
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.settings import SETTINGS
 from fastflow_gateway.views.operations import operation as shown
-from fastflow_gateway.views.slot_range import TooManySlots, slots_in, why_none
 
 LOOKS_MAX: Final = 32
 """Slots to look up at once."""

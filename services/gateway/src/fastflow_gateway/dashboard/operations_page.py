@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, get_args
 
 from aiohttp import web
@@ -57,7 +58,8 @@ async def ask_for_backfill(request: web.Request) -> web.Response:
     try:
         since = instant("start_date", form.since, name="From")
         assert since is not None
-        done = await backfill(
+        ask = partial(
+            backfill,
             request.app,
             record,
             form.schedule or None,
@@ -65,8 +67,10 @@ async def ask_for_backfill(request: web.Request) -> web.Response:
             instant("end_date", form.until or None, name="To"),
             triggered_by="manual",
             only_missing=form.only_missing,
-            dry_run=form.is_preview,
         )
+        done = await ask(dry_run=True)
+        if form.expect == str(done.slots - done.existing):  # what the person saw is what runs
+            done = await ask()
     except RequestRefused as error:
         return _backfill(request, record, form, flash=str(error), status=error.status)
     if done.operation is not None:

@@ -109,7 +109,7 @@ class OperationWorker:
         try:
             await self._carry_on(operation)
         except (_Taken, RevisionConflict):
-            log.info("operation left to another scheduler", operation=operation)
+            log.info("operation lost", operation=operation)
         except BusError as error:
             log.warning("operation delayed", operation=operation, error=str(error))
             await asyncio.sleep(LOOK_S)
@@ -128,7 +128,7 @@ class OperationWorker:
             return
         held = _Held(self._store, known.value, known.revision, self._own)
         await held.save()  # from here on it is ours, or another's
-        log.info("operation taken", operation=operation, kind=held.record.kind, position=held.record.position)
+        log.info("operation claimed", operation=operation, kind=held.record.kind, position=held.record.position)
         items: Items = ()
         first = -1
         while held.record.position < held.record.total and not self._is_cancelled(held.record):

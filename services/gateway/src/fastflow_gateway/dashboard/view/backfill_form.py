@@ -14,7 +14,8 @@ class BackfillForm(msgspec.Struct, frozen=True, kw_only=True):
     since: str = ""
     until: str = ""
     only_missing: bool = False
-    is_preview: bool = True
+    expect: str = ""
+    """How many slots the person wants to run, as the form showed them; empty: show what would run."""
 
 
 def read_backfill_form(fields: Iterable[tuple[str, str]]) -> BackfillForm:
@@ -25,5 +26,5 @@ def read_backfill_form(fields: Iterable[tuple[str, str]]) -> BackfillForm:
         since=given.get("from", "").strip(),
         until=given.get("to", "").strip(),
         only_missing=given.get("only_missing") == "true",
-        is_preview=given.get("do") != "run",
+        expect=given.get("expect", ""),
     )

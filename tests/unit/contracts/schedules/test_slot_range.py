@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule, Timing
-from fastflow_gateway.views.slot_range import TooManySlots, slots_in, why_none
+from fastflow_contracts.schedules.slot_range import TooManySlots, slots_in, why_none
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
