@@ -80,3 +80,5 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     """Only count them."""
     cursor: str | None = None
     """``next_cursor`` of the previous answer: continue with newer skips."""
+    expect: int | None = None
+    """How many skips the caller expects, as a dry run has counted them; null: any number."""
