@@ -11,7 +11,9 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import ItemsRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.names import PipelineName
@@ -174,9 +176,14 @@ async def test_items_of_several_chunks_are_carried_out(bus: Bus) -> None:
     assert (ended.state, ended.position, ended.unchanged) == ("done", count, count)
 
 
-async def test_items_that_are_gone_end_the_operation_with_the_reason(bus: Bus) -> None:
+@pytest.mark.parametrize("is_garbage", [False, True])
+async def test_items_that_are_gone_or_unreadable_end_the_operation_with_the_reason(
+    bus: Bus, *, is_garbage: bool
+) -> None:
     record = OperationRecord(id=fresh_run_id(), kind="cancel", created_at=now(), triggered_by="api", total=5)
     await OperationStore(bus).create(record, ())
+    if is_garbage:
+        await bus.put(subjects.OPERATIONS, subjects.operation_items_key(ItemsRef(record.id, 0)), b"\xffgarbage")
     async with working(bus):
         ended = await until_over(bus, record.id)
     assert (ended.state, ended.position, len(ended.reasons)) == ("done", 0, 1)

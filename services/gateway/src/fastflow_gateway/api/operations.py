@@ -70,7 +70,7 @@ async def act_on_many(request: web.Request) -> web.Response:
     done = await operations.act_on(
         request.app,
         wanted.action,
-        operations.matching(request.app, wanted.action, filters),
+        await operations.matching(request.app, wanted.action, filters),
         triggered_by=triggered_by(request),
         code=wanted.code,
         expect=wanted.expect,

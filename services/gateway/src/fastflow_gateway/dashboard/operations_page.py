@@ -79,7 +79,7 @@ async def ask_for_backfill(request: web.Request) -> web.Response:
 
 
 async def bulk_page(request: web.Request) -> web.Response:
-    return _bulk(request, query(request, RunsQuery))
+    return await _bulk(request, query(request, RunsQuery))
 
 
 async def act_on_many(request: web.Request) -> web.Response:
@@ -94,14 +94,14 @@ async def act_on_many(request: web.Request) -> web.Response:
         done = await operations.act_on(
             request.app,
             action,
-            operations.matching(request.app, action, wanted.filter()),
+            await operations.matching(request.app, action, wanted.filter()),
             triggered_by="manual",
             code="current" if own.get("code") == "current" else "same",
             expect=int(expected),
             dry_run=False,
         )
     except RequestRefused as error:
-        return _bulk(request, wanted, flash=str(error), status=error.status)
+        return await _bulk(request, wanted, flash=str(error), status=error.status)
     raise web.HTTPSeeOther(f"/operations/{done.operation.id}" if done.operation else "/operations")
 
 
@@ -158,7 +158,9 @@ def _backfill(
     )
 
 
-def _bulk(request: web.Request, wanted: RunsQuery, *, flash: str | None = None, status: int = 200) -> web.Response:
+async def _bulk(
+    request: web.Request, wanted: RunsQuery, *, flash: str | None = None, status: int = 200
+) -> web.Response:
     model, filters = request.app[MODEL], wanted.filter()
     chosen = {name: getattr(wanted, name) or "" for name in RunsQuery.__struct_fields__ if name not in _PAGING}
     return request.app[RENDERER].page(
@@ -168,7 +170,7 @@ def _bulk(request: web.Request, wanted: RunsQuery, *, flash: str | None = None, 
         here="runs",
         flash=flash,
         chosen=chosen,
-        counts={action: len(operations.matching(request.app, action, filters)) for action in ACTIONS},
+        counts={action: len(await operations.matching(request.app, action, filters)) for action in ACTIONS},
         pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.runs.all_counts())),
         statuses=list(RunStatus),
         triggers=get_args(TriggeredBy),

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import BusError, RevisionConflict
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
@@ -40,7 +41,7 @@ LOOK_S: Final = 1.0
 """Pause between two looks at what is left."""
 WAIT_S: Final = 0.2
 """Pause before an item that cannot be carried out now is tried again."""
-LOST: Final = "its items are not stored any more; ask for the rest again."
+LOST: Final = "its items are not stored any more, or unreadable; ask for the rest again."
 
 
 class _Heard(NamedTuple):
@@ -134,7 +135,7 @@ class OperationWorker:
         while held.record.position < held.record.total and not self._is_cancelled(held.record):
             position = held.record.position
             if first != position - position % CHUNK_ITEMS:
-                first, items = position - position % CHUNK_ITEMS, await self._store.chunk(operation, position)
+                first, items = position - position % CHUNK_ITEMS, await self._chunk(operation, position)
             if position - first >= len(items):
                 held.record = replace(held.record, total=position, reasons=(*held.record.reasons, LOST))
                 break
@@ -153,6 +154,12 @@ class OperationWorker:
         held.record = ended(replace(held.record, cancel_requested=self._is_cancelled(held.record)), self._now())
         await held.save()
         log.info("operation ended", operation=operation, state=held.record.state, changed=held.record.changed)
+
+    async def _chunk(self, operation: RunId, position: int) -> Items:
+        try:
+            return await self._store.chunk(operation, position)
+        except Unreadable:  # counted; they are as good as gone
+            return ()
 
     async def _wait(self, held: _Held, reason: str) -> None:
         if held.record.waiting_on != reason:
