@@ -102,6 +102,7 @@ $(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml) $(if $
 	@$(PYTHON) tools/make_venv.py $(VENV)
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %)
+	@$(BIN)/python -m compileall -q services/runner/src/fastflow_runner/guest
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed

@@ -27,6 +27,8 @@ PAUSE_S = 25.0
 """Pause before each burst in Docker, and after it: used sandboxes are removed and new ones created in the background.
 That must not slow the next one down, nor the shell.
 """
+BUBBLE_PAUSE_S = 10.0
+"""The same for sandboxes of bubblewrap."""
 SHORT_PAUSE_S = 3.0
 """Pause after what leaves nothing to do."""
 ROUNDS = 3
@@ -36,9 +38,9 @@ NONE = "bubble without a network"
 
 async def measure(rounds: int = ROUNDS) -> Table:
     """Measure all of them."""
-    docker_s, shell_s, walled_s, bubble_s, none_s = [], [], [], [], []
+    docker_s, shell_s, walled_s, bubble_s, none_s, process_s = [], [], [], [], [], []
     image = worker_image()
-    async with installations("Docker", "bubble", NONE, RUNNER_SLOTS=str(SLOTS)) as made:
+    async with installations("Docker", "bubble", NONE, "process", RUNNER_SLOTS=str(SLOTS)) as made:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # the container runs as another user
             Path(folder, "main.py").write_text(SCRIPT)
@@ -52,18 +54,19 @@ async def measure(rounds: int = ROUNDS) -> Table:
                 shell_s.append(await shell(image, folder, "bridge"))
                 await asyncio.sleep(SHORT_PAUSE_S)
                 walled_s.append(await shell(image, folder, NETWORK))
-                for kind, seconds in (("bubble", bubble_s), (NONE, none_s)):
-                    await asyncio.sleep(SHORT_PAUSE_S)
+                for kind, seconds in (("bubble", bubble_s), (NONE, none_s), ("process", process_s)):
+                    await asyncio.sleep(BUBBLE_PAUSE_S)
                     seconds.append(await burst(made[kind]))
     of_bubble = (Target("ratio", 0.15),)
     return Table(
         f"Burst: {RUNS} triggers at once, {SLOTS} runs at any time",
         (
             figure("webhooks → all runs over", docker_s, "s", floor=shell_s, targets=(Target("ratio", 1.0),)),
-            figure("the very first of them", [docker_first_s], "s", floor=shell_s),
+            figure("the very first of them", [docker_first_s], "s", floor=shell_s, targets=(Target("ratio", 1.0),)),
             figure("`bubble`: webhooks → all runs over", bubble_s, "s", floor=shell_s, targets=of_bubble),
             figure("`bubble`: the very first of them", [bubble_first_s], "s", floor=shell_s, targets=of_bubble),
             figure("`bubble` with `FASTFLOW_NETWORK=none`", none_s, "s", floor=shell_s),
+            figure("floor: plain processes, no isolation, on the same path", process_s, "s", floor=shell_s),
             figure(f"floor: `xargs -P {SLOTS} docker run --rm`", shell_s, "s"),
             figure("the same on a network like that of runs", walled_s, "s"),
         ),

@@ -51,3 +51,10 @@ def test_a_unit_names_a_service_that_exists(service: str) -> None:
     """``python -m fastflow_…`` for each instance that the documents name."""
     assert settings("fastflow@.service")["ExecStart"].endswith("python -m fastflow_%i")
     assert importlib.util.find_spec(f"fastflow_{service}.__main__") is not None
+
+
+def test_systemd_makes_the_folder_that_the_unit_serves() -> None:
+    """``fastflow up`` refuses a folder that is not there."""
+    found = settings("fastflow.service")
+    folder = found["ExecStart"].split(" up ")[1].split()[0]
+    assert folder in {f"/var/lib/{name}" for name in found["StateDirectory"].split()}

@@ -33,9 +33,9 @@ MIB = 1024 * 1024
 LIMITED: dict[str, Any] = {"memory_bytes": 128 * MIB, "cpu_cores": 0.5}
 
 
-def bubble_pool(root: Path, size_max: int = 2) -> Pool[BubbleChannel]:
+def bubble_pool(root: Path, size_max: int = 2, network: str = "none") -> Pool[BubbleChannel]:
     keeper = {LABEL_KEEPER: "test"}
-    blank = SandboxSpec(name="")
+    blank = SandboxSpec(name="", network=network)
     return Pool(bubble_sandboxes(root), blank, installation=INSTALLATION, keeper=keeper, size_max=size_max)
 
 
@@ -168,6 +168,28 @@ async def test_a_name_is_taken_once(place: Place) -> None:
     await channel.close()
     assert [held.name for held in await pool.held()] == [spec.name]
     await pool.remove(spec.name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give this machine an address")
+async def test_one_whose_network_is_out_of_date_is_not_handed_out(tmp_path: Path) -> None:
+    """The machine gets an address: what closes it to sandboxes is in none that waited."""
+    pool = bubble_pool(tmp_path / "sandboxes", network="fastflow")
+    spec = SandboxSpec(name=attempt_name(INSTALLATION, AttemptId(fresh_run_id(), 1)), network="fastflow")
+    address = ("203.0.113.77/32", "dev", "lo")
+    await pool.fill()
+    (waiting,) = (waiting.channel.folder.name for waiting in pool._waiting)
+    subprocess.run(["ip", "address", "add", *address], check=True)
+    try:
+        channel = await pool.open(spec)
+        assert pool.waiting == ()
+        assert pool._sandboxes._cgroup(channel.folder).name == spec.name  # type: ignore[attr-defined]
+        assert waiting not in pool._sandboxes._cgroups.names()  # type: ignore[attr-defined]
+        assert "203.0.113.77" in pool._sandboxes._networks_of[spec.name].rules  # type: ignore[attr-defined]
+        await channel.close()
+    finally:
+        subprocess.run(["ip", "address", "del", *address], check=True)
+        await pool.remove(spec.name)
+        await pool.close()
 
 
 async def test_one_that_died_while_warm_is_not_handed_out(place: Place) -> None:

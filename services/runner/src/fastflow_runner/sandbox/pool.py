@@ -71,6 +71,9 @@ class WarmSandboxes(Sandboxes, Protocol[C]):
         Raises ``Missing``, ``DaemonUnreachable``, ``SandboxError``.
         """
 
+    async def is_current(self, channel: C, spec: SandboxSpec) -> bool:
+        """Return whether a sandbox that waited is still what ``open`` would make of *spec* now, but for its limits."""
+
     async def rename(self, channel: C, name: str) -> None:
         """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``DaemonUnreachable``, ``SandboxError``."""
 
@@ -216,8 +219,12 @@ class Pool(Generic[C]):
         return best
 
     async def _assign(self, warm: _Warm[C], spec: SandboxSpec) -> bool:
-        """Turn *warm* into the sandbox of *spec*. Return False if it has died."""
+        """Turn *warm* into the sandbox of *spec*. Return False if it has died, or is of no use any more."""
         try:
+            if not await self._sandboxes.is_current(warm.channel, spec):
+                log.info("warm sandbox out of date", sandbox=warm.name)
+                await self._discard(warm)
+                return False
             if not warm.channel.is_over:
                 if warm.limits != WarmLimits(spec.memory_bytes, spec.cpu_cores):
                     await self._sandboxes.limit(warm.channel, spec)

@@ -128,9 +128,9 @@ class BubbleNetworks:
         if self._tools.lack is not None:
             raise SandboxError(str(self._tools.lack))
         opened = await self._openings()
-        own = await asyncio.to_thread(own_addresses)
+        own, lines = await asyncio.to_thread(lambda: (own_addresses(), _resolv_conf()))
         if reach is None:
-            others = (line for line in await asyncio.to_thread(_resolv_conf) if not line.startswith("nameserver"))
+            others = (line for line in lines if not line.startswith("nameserver"))
             names = "".join((f"nameserver {NAME_SERVER}\n", *others))
             return NetworkPlan(rules=open_rules(opened, own), resolv_conf=names.encode())
         try:
@@ -139,6 +139,16 @@ class BubbleNetworks:
             raise SandboxError(str(error)) from None
         hosts = tuple(dict.fromkeys(f"{name}:{address}" for name, address, _ in found))
         return NetworkPlan(rules=listed_rules((address, port) for _, address, port in found), hosts=hosts)
+
+    async def is_current(self, plan: NetworkPlan, network: str, reach: tuple[str, ...] | None) -> bool:
+        """Return whether a sandbox opened now would get *plan* too: addresses of this machine and of names change.
+
+        The other arguments are those of ``plan``. False also if it could not be made now.
+        """
+        try:
+            return plan == await self.plan(network, reach)
+        except SandboxError:
+            return False
 
     async def join(self, pid: int, plan: NetworkPlan) -> None:
         """Connect a sandbox whose process *pid* waits before its first instruction. Its end ends the connection.

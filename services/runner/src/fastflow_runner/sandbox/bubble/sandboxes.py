@@ -51,6 +51,8 @@ class BubbleSandboxes:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: dict[str, str] = {}
         """The control group of each sandbox that this runner opened, by the sandbox's name."""
+        self._networks_of: dict[str, NetworkPlan] = {}
+        """The network of each sandbox that this runner opened, by the sandbox's name."""
         self._opening: set[str] = set()
         self._channels: dict[str, BubbleChannel] = {}
         """The latest of each sandbox."""
@@ -64,7 +66,9 @@ class BubbleSandboxes:
         self._opening.add(spec.name)  # a listing must not mistake it for a leftover
         try:
             plan = await self._networks.plan(spec.network, spec.reach)
-            return await self._open(spec, plan)
+            channel = await self._open(spec, plan)
+            self._networks_of[spec.name] = plan
+            return channel
         except OSError as error:
             raise SandboxError(f"the sandbox cannot be made in {self._root}: {error}.") from error
         finally:
@@ -97,6 +101,11 @@ class BubbleSandboxes:
         """See ``WarmSandboxes``. What no control group limits, the supervisor watches from the job on."""
         await asyncio.to_thread(self._cgroup(channel.folder).limit, spec.memory_bytes, spec.cpu_cores)
 
+    async def is_current(self, channel: BubbleChannel, spec: SandboxSpec) -> bool:
+        """See ``WarmSandboxes``."""
+        plan = self._networks_of.get(channel.folder.name)
+        return plan is not None and await self._networks.is_current(plan, spec.network, spec.reach)
+
     async def rename(self, channel: BubbleChannel, name: str) -> None:
         """See ``WarmSandboxes``."""
         former = channel.folder
@@ -104,6 +113,7 @@ class BubbleSandboxes:
         try:
             channel.folder = former.rename(name)
             self._groups[name] = self._groups.pop(former.name)
+            self._networks_of[name] = self._networks_of.pop(former.name)
             self._channels[name] = self._channels.pop(former.name)
             self._processes[name] = self._processes.pop(former.name)
         except OSError as error:
@@ -148,6 +158,7 @@ class BubbleSandboxes:
         self._channels.pop(folder.name, None)
         await cgroup.remove()
         self._groups.pop(folder.name, None)
+        self._networks_of.pop(folder.name, None)
         await asyncio.to_thread(folder.remove)
 
     def _channel(self, folder: SandboxFolder, token: bytes, cgroup: Cgroup) -> BubbleChannel:

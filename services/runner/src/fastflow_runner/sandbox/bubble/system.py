@@ -22,11 +22,13 @@ from fastflow_runner.sandbox.bubble.command import GUEST_PATH, HOST_NAME, WORK, 
 _TOP: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _WHOLE: Final = ("/usr", "/nix/store", "/gnu/store")
 _ETC: Final = (
-    *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "os-release"),
+    *("alternatives", "ld.so.cache", "localtime", "timezone", "os-release", "debian_version"),
     *("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf"),
-    *("pki/ca-trust/extracted", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
-    *("gai.conf", "host.conf", "locale.alias", "magic", "fonts", "terminfo", "debian_version", "python3"),
+    *("pki/ca-trust/extracted", "crypto-policies", "mime.types", "protocols", "services"),
+    *("gai.conf", "host.conf", "locale.alias", "magic", "fonts", "terminfo"),
 )
+_SMALL_BYTES: Final = 16 * 1024
+"""A file up to this size is written into each sandbox, which is cheaper than a mount."""
 _NO_NAMES: Final = b"nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 """Nothing listens there: a look-up fails at once."""
 _PROCESSORS: Final = ("/sys/devices/system/cpu", "/sys/devices/system/node")
@@ -37,6 +39,8 @@ class SystemView(msgspec.Struct, frozen=True):
 
     mounts: tuple[Mount, ...]
     links: tuple[SystemLink, ...]
+    files: Mapping[str, bytes]
+    """Small files, by path, as they are now."""
     python: str
     """Path of the supervisor's interpreter, outside and inside."""
     env: Mapping[str, str]
@@ -51,7 +55,8 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
     """
     python = own_python()
     guest_folder = Path(guest.__file__).parent
-    # Sandboxes see it read-only: without this each of them would compile its supervisor again.
+    # Sandboxes see it read-only: without this each of them would compile its supervisor again. It was done at the
+    # installation where this process may not write here.
     compileall.compile_dir(guest_folder, quiet=2)
     mounts = [Mount(path, path) for path in _WHOLE if os.path.isdir(path)]
     links = []
@@ -60,7 +65,14 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
             links.append(SystemLink(os.readlink(path), path))
         elif os.path.isdir(path):
             mounts.append(Mount(path, path))
-    mounts += [Mount(path, path) for path in (f"/etc/{name}" for name in _ETC) if os.path.exists(path)]
+    files = {}
+    for path in (f"/etc/{name}" for name in _ETC):
+        if os.path.islink(path) and _is_below(os.path.realpath(path), _WHOLE):
+            links.append(SystemLink(os.path.realpath(path), path))
+        elif os.path.isfile(path) and os.access(path, os.R_OK) and os.path.getsize(path) <= _SMALL_BYTES:
+            files[path] = Path(path).read_bytes()
+        elif os.path.exists(path):
+            mounts.append(Mount(path, path))
     mounts += [Mount(path, path) for path in _PROCESSORS if os.path.isdir(path)]
     prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     mounts += [Mount(prefix, prefix) for prefix in sorted(prefixes) if not _is_below(prefix, _WHOLE)]
@@ -69,7 +81,7 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
     if certificates is not None:
         mounts.append(Mount(certificates.source, certificates.target))
         env["SSL_CERT_FILE"] = certificates.target
-    return SystemView(tuple(mounts), tuple(links), python, env)
+    return SystemView(tuple(mounts), tuple(links), files, python, env)
 
 
 def own_python() -> str:

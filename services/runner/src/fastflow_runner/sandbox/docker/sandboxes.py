@@ -140,6 +140,10 @@ class DockerSandboxes:
                 f"containers/{channel.container_id}/update", method="POST", data=limits_config(spec)
             )
 
+    async def is_current(self, channel: DockerChannel, spec: SandboxSpec) -> bool:
+        """See ``WarmSandboxes``. The rules of a network are those of all its containers, and change with it."""
+        return True
+
     async def rename(self, channel: DockerChannel, name: str) -> None:
         """See ``WarmSandboxes``."""
         async with answers(name, conflict=AlreadyExists):
