@@ -6,7 +6,7 @@ import pytest
 
 from fastflow_runner.sandbox.events import Answer
 from fastflow_runner.sandbox.job import AnswerFile
-from tests.sandbox_contract.place import Place
+from tests.sandbox_contract.place import NOTHING, Place, listen
 
 ROUTE = AnswerFile(env="ROUTE_FILE", name="route", bytes_max=100)
 PATH = "import os, sys, time\npath = os.environ['ROUTE_FILE']\n"
@@ -50,3 +50,13 @@ class AnswersContract:
         source = PATH + "open(path, 'w').write('early')\ntime.sleep(600)"
         transcript = await place.run(source, answers=(ROUTE,), timeout_s=2.0, grace_s=1.0)
         assert (transcript.exited.reason, transcript.exited.answers) == ("timeout", {"route": Answer(data=b"early")})
+
+    async def test_an_answer_waits_for_the_runner_that_records_it(self, place: Place) -> None:
+        """It comes again to each runner that attaches, whole."""
+        result = AnswerFile(env="ROUTE_FILE", name="result", bytes_max=64 * 1024)
+        session, channel = await place.start(PATH + "open(path, 'w').write('x' * 65536)", answers=(result,))
+        first = await listen(session, acknowledge=False)
+        session, channel = await place.again(channel, NOTHING)
+        second = await listen(session, acknowledge=False)
+        assert first.exited.answers == second.exited.answers == {"result": Answer(data=b"x" * 65536)}
+        await channel.close()

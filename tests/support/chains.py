@@ -31,8 +31,8 @@ WAIT_S = 120.0
 Outcomes = Callable[[RunRecord], AttemptOutcome]
 
 
-def success(run: RunRecord, *, route: str | None = None) -> AttemptOutcome:
-    return AttemptOutcome(finished_at=now(), exit_code=0, route=route)
+def success(run: RunRecord, *, route: str | None = None, result: bytes | None = None) -> AttemptOutcome:
+    return AttemptOutcome(finished_at=now(), exit_code=0, route=route, result=result)
 
 
 def failure(run: RunRecord, *, message: str = "boom (exit code 3)") -> AttemptOutcome:

@@ -124,7 +124,13 @@ async def claim(bus: Bus, run: RunRecord, *, prepared: bool = True) -> RunRecord
 
 
 async def finish(
-    bus: Bus, run: RunRecord, *, log_sequence: int = 0, exit_code: int = 0, stopped: bool = False
+    bus: Bus,
+    run: RunRecord,
+    *,
+    log_sequence: int = 0,
+    exit_code: int = 0,
+    stopped: bool = False,
+    result: bytes | None = None,
 ) -> RunRecord:
     """Report the end of its attempt, as a runner would."""
     assert isinstance(run.state, Running)
@@ -135,6 +141,7 @@ async def finish(
         error_type=RunErrorType.SCRIPT_ERROR if exit_code else None,
         stopped=stopped,
         log_sequence=log_sequence,
+        result=result,
     )
     return (await RunStore(bus).change(run.ref, Finish(epoch=run.state.epoch, outcome=outcome))).run
 

@@ -20,6 +20,7 @@ import fastflow_contracts
 from fastflow_contracts.bus import objects
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
+from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS
 from fastflow_contracts.runs import cells, limits, logs, messages, operations
 from fastflow_contracts.runs.presence import PRESENCE
@@ -42,6 +43,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "log": logs.CHUNK,
     "operation": operations.OPERATION,
     "operation-items": operations.OPERATION_ITEMS,
+    "pauses": PAUSE_SET,
     "pipeline": PIPELINE,
     "presence": PRESENCE,
     "run": RUN,
@@ -55,7 +57,17 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "trigger": messages.TRIGGER,
     "troubles": TROUBLES,
 }
-MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "event_headers", "data"}
+MAPS: Final = {
+    "env",
+    "encrypted_env",
+    "overrides",
+    "env_vars",
+    "parameters",
+    "default_env",
+    "event_headers",
+    "data",
+    "pipelines",
+}
 """Names people give; here nothing is unknown."""
 
 

@@ -202,6 +202,13 @@ async def _ask_about_the_installation(api: Client) -> None:
     assert "properties" in await api.schema()
     assert (await api.encrypt("secret", pipeline="demo", name="A")).startswith("gAAAA")
     assert [runner.id for runner in await api.runners()] == ["r1"]
+    assert (await api.pause("maintenance", pipeline="demo", by="Ada")).by == "Ada"
+    assert (await api.pause("maintenance")).via == "api"
+    assert set((await api.pauses()).pipelines) == {"demo"}
+    assert (await api.resume("demo")).installation is not None
+    assert (await api.resume()).installation is None
+    with pytest.raises(NotFound, match="FASTFLOW_GIT_HOOK_SECRET"):
+        await api.report_push(b"{}", {"X-Gitlab-Event": "Push Hook"})
     left = await api.drain_runner("r1")
     assert (left.leaving, left.busy) == (True, 1)
     assert (await api.sync_status()).last is None

@@ -175,7 +175,7 @@ async def test_without_a_scheduler_the_trigger_waits_and_its_run_is_known(
         where = {"FASTFLOW_URL": gateway.url, "FASTFLOW_TOKEN": TOKEN}
         done = await asyncio.to_thread(partial(fastflow, "run", "demo", cwd=tmp_path, **where))
         assert (done.returncode, "no scheduler has answered yet" in done.stderr) == (0, True)
-        run_id = done.stderr.split("it will become run ")[1].split()[0]
+        run_id = done.stderr.split("Run ")[1].split()[0]
         following = asyncio.create_task(
             asyncio.to_thread(partial(fastflow, "run", "demo", "--follow", cwd=tmp_path, **where))
         )

@@ -33,8 +33,12 @@ def doctor(as_json: bool, target: FindTarget) -> None:
 
 
 def is_whole(health: Health) -> bool:
-    """Return whether nothing is wrong, also of what a gateway that runs alone does not need itself."""
-    return health.status == "ok" and set(health.dependencies.values()) <= {"ok"}
+    """Return whether nothing is wrong, also of what a gateway that runs alone does not need itself.
+
+    A pause is shown, and not wrong.
+    """
+    states = {state for name, state in health.dependencies.items() if name != "pause"}
+    return health.status == "ok" and states <= {"ok"}
 
 
 def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,9 @@
-"""The commands about existing runs: logs, ps, cancel, retry. Options in, printed lines and an exit code out."""
+"""The commands about existing runs: logs, result, ps, cancel, retry. Options in, printed lines and an exit code out."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -69,6 +70,19 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target
             click.echo(tables.runs_table(found, now=datetime.now(UTC)))
         else:
             click.echo("No runs." if everything else "No active runs; --all lists finished ones.", err=True)
+
+    ask(target, work)
+
+
+@click.command()
+@click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
+@api_options
+def result(wanted: str, target: FindTarget) -> None:
+    """Print the result of RUN as JSON: an id, its beginning, or a pipeline's name for its newest run."""
+
+    async def work(client: Client) -> None:
+        found = await find_run(client, wanted)
+        click.echo(json.dumps(await client.result(found.id), ensure_ascii=False))
 
     ask(target, work)
 

@@ -14,7 +14,7 @@ from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.remote.variables import read_variables
 from fastflow.terminal.printer import json_option
-from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
+from fastflow.terminal.starts import CALL_S, GOES_ON, follow_start, say_accepted, say_ended
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
 from fastflow_contracts.names import BadName, BadToken, check_name, name_of
@@ -28,6 +28,7 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
+@click.option("-w", "--wait", is_flag=True, help="Wait and print only the result, as JSON; the exit code is the run's.")
 @json_option
 @api_options
 def run(
@@ -36,10 +37,13 @@ def run(
     parameters: tuple[str, ...],
     run_config_id: str | None,
     follow: bool,
+    wait: bool,
     as_json: bool,
     target: FindTarget,
 ) -> None:
     """Start the pipeline NAME."""
+    if follow and wait:
+        raise BadUsage("give --follow or --wait: one shows the log, the other one the result.")
     pipeline = check_name(name)
     env_vars = read_variables(env, "-e", own=os.environ.get)
     given = read_variables(parameters, "-p", own=lambda _: None)
@@ -47,14 +51,21 @@ def run(
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):
             accepted = await client.start(
-                pipeline, env_vars=env_vars, parameters=given, run_config_id=run_config_id, allow_undeclared=True
+                pipeline,
+                env_vars=env_vars,
+                parameters=given,
+                run_config_id=run_config_id,
+                allow_undeclared=True,
+                wait_s=CALL_S if wait else 0,
             )
+        if wait:
+            return await say_ended(client, accepted, as_json=as_json)
         if follow:
             return await follow_start(client, pipeline, accepted, as_json=as_json)
         say_accepted(pipeline, accepted, as_json=as_json)
         return OK
 
-    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
+    raise SystemExit(ask(target, work, hint=GOES_ON if follow or wait else None))
 
 
 @click.command()

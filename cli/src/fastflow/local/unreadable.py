@@ -11,6 +11,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import RevisionConflict
+from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import chain_counts, limit_sets
 from fastflow_contracts.runs.operation_store import OperationStore
@@ -40,7 +41,7 @@ def _kinds(bus: Bus) -> Iterator[tuple[Bucket[Any, Any], str]]:
     buckets: tuple[Bucket[Any, Any], ...] = (
         *(runs.records, runs.inputs),
         *(pipelines.records, pipelines.sync_status, pipelines.link_sets),
-        *(schedules.states, schedules.switches),
+        *(schedules.states, schedules.switches, pause_sets(bus)),
         *(presences(bus), troubles(bus)),
         SpentStore(bus).records,
         *(operations.records, operations.items),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import click
@@ -13,6 +14,8 @@ from fastflow.terminal.printer import Printer, print_json
 from fastflow_api import Client
 from fastflow_api.shapes import Accepted, Run, Status
 
+CALL_S: Final = 60
+"""How long the server itself waits for the end of a run that it starts."""
 GOES_ON: Final = "The run continues; `fastflow ps` lists it, `fastflow cancel` stops it."
 
 
@@ -44,9 +47,25 @@ async def follow_start(client: Client, pipeline: str, accepted: Run | Accepted, 
     return OK if ended.status is Status.SUCCESS else FAILED
 
 
+async def say_ended(client: Client, called: Run | Accepted, *, as_json: bool) -> int:
+    """Wait for the end of a run; print its result, and on stderr how it ended. Returns the exit code."""
+    if isinstance(called, Accepted):
+        await recorded(client, called.id)
+        await client.wait(called.id)
+    ended = await client.run(called.id)
+    if as_json:
+        print_json(ended)
+    else:
+        if ended.result_bytes is not None:
+            click.echo(json.dumps(await client.result(ended.id), ensure_ascii=False))
+        click.echo(tables.verdict(ended), err=True)
+    return OK if ended.status is Status.SUCCESS else FAILED
+
+
 def _queued(run: Run) -> str:
     return f"Run {tables.short(run.id)} of {run.pipeline_name} is queued."
 
 
 def _undecided(pipeline: str, accepted: Accepted) -> str:
-    return f"The trigger is stored, but no scheduler has answered yet; it will become run {accepted.id} of {pipeline}."
+    """In the server's words: no scheduler has answered yet, or a pause holds the run."""
+    return f"Run {accepted.id} of {pipeline}: {accepted.detail}"

@@ -57,13 +57,15 @@ def took(run: Run, *, now: datetime) -> str:
 
 
 def reason(run: Run) -> str | None:
-    """Why the run failed, or which attempt it waits for, in a few words."""
+    """Why the run failed, or what it waits for, in a few words."""
     if run.status is Status.FAILED:
         return why(run.attempts[-1]) if run.attempts else None
     if run.refused:
         return run.error_message
     if run.attempt > 1 and run.status is Status.PENDING:
         return f"attempt {run.attempt} of {run.attempts_max} waits"
+    if run.status is Status.PENDING and run.waiting_on:
+        return f"waits for {run.waiting_on}"
     if run.attempt > 1 and run.status is Status.RUNNING:
         return f"attempt {run.attempt} of {run.attempts_max}"
     return None

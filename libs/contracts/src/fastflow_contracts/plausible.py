@@ -35,8 +35,7 @@ def _check(kind: mi.Type) -> Check | None:
         case mi.VarTupleType(item_type=item):
             return _all(_check(item))
         case mi.DictType(value_type=value):
-            assert _check(value) is None, "no message has times by name"
-            return None
+            return _all_named(_check(value))
         case _:
             return None
 
@@ -72,6 +71,10 @@ def _union(checks: dict[type, Check]) -> Check | None:
 
 def _all(check: Check | None) -> Check | None:
     return (lambda values: all(map(check, values))) if check else None
+
+
+def _all_named(check: Check | None) -> Check | None:
+    return (lambda values: all(map(check, values.values()))) if check else None
 
 
 def _class(member: mi.Type) -> type:

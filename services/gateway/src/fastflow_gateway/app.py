@@ -19,6 +19,7 @@ from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_contracts.service.parts import keep
 from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway import app_keys
+from fastflow_gateway.actions.calls import answering_calls
 from fastflow_gateway.actions.trigger_client import (
     DECISION_S,
     STORE_S,
@@ -26,6 +27,7 @@ from fastflow_gateway.actions.trigger_client import (
     TriggerClient,
     open_trigger_client,
 )
+from fastflow_gateway.actions.waits import WAITS, Waits
 from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
@@ -86,6 +88,7 @@ def build_app(
     app[app_keys.STORAGE] = storage
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
+    app[WAITS] = Waits(model)
     app[STORED_READS] = StoredReads(bus)
     app[LOG_TAILS] = LogTails(app[STORED_READS])
     app[BUNDLE_FILES] = BundleFiles(bus)
@@ -139,7 +142,8 @@ async def gateway(
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 _keep_from_collector()
-                yield url
+                async with answering_calls(app):
+                    yield url
         following.cancel()
         watching.cancel()
 
@@ -223,3 +227,4 @@ def _keep_from_collector() -> None:
 
 async def _end_streams(app: web.Application) -> None:
     app[FOLLOWERS].stop()
+    app[WAITS].stop()

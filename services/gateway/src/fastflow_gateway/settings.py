@@ -58,6 +58,16 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
         int,
         Env("FASTFLOW_BACKFILL_SLOTS_MAX", "Most slots of one backfill.", least=1, most=ITEMS_MAX),
     ] = BACKFILL_SLOTS_MAX
+    git_hook_secret: Annotated[
+        str,
+        Env(
+            "FASTFLOW_GIT_HOOK_SECRET",
+            "The secret of the push hook, POST /api/hooks/git: the one that the git host has, at least "
+            f"{TOKEN_CHARACTERS_MIN} characters. Several are separated by commas, for a rotation. Without one there is "
+            "no push hook.",
+            secret=True,
+        ),
+    ] = ""
     runs_full_percent: Annotated[
         float,
         Env(
@@ -113,6 +123,11 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    @property
+    def git_hook_secrets(self) -> tuple[str, ...]:
+        """The secrets of the push hook; none: there is no push hook."""
+        return tuple(filter(None, (each.strip() for each in self.git_hook_secret.split(","))))
+
 
 SETTINGS = web.AppKey("SETTINGS", GatewaySettings)
 
@@ -130,6 +145,10 @@ def check(settings: GatewaySettings) -> None:
         )
     if settings.metrics_token and len(settings.metrics_token) < TOKEN_CHARACTERS_MIN:
         raise BadSettings(f"FASTFLOW_METRICS_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters.")
+    if any(len(secret) < TOKEN_CHARACTERS_MIN for secret in settings.git_hook_secrets):
+        raise BadSettings(
+            f"Each secret in FASTFLOW_GIT_HOOK_SECRET must have at least {TOKEN_CHARACTERS_MIN} characters."
+        )
     try:
         split_keys(settings.encryption_key)
     except BadKey as error:

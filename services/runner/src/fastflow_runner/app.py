@@ -20,6 +20,7 @@ from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
@@ -192,6 +193,7 @@ def _context(
         runner=runner_id,
         bus=bus,
         runs=RunStore(bus),
+        pauses=pause_sets(bus),
         bundles=Bundles(bus),
         sandboxes=backend.sandboxes,
         removals=Removals(backend.sandboxes, waiting_max=waiting_max),

@@ -85,6 +85,7 @@ class Syncer:
         ignored = snapshot.ignored if snapshot is not None else {}
         return SyncReportRecord(
             source=self._source.label,
+            branch=self._source.branch,
             commit=commit.hash if commit is not None else None,
             started_at=started_at,
             finished_at=now(),

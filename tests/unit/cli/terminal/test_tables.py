@@ -70,7 +70,7 @@ def test_columns_line_up_although_cells_have_colour() -> None:
 
 def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
     """Else the note is empty."""
-    assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
+    assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) == "waits for a runner: none is connected"
     assert tables.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
     assert tables.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
     failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(RunErrorType.OOM, 137))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.pauses import PauseRecord, PauseSet
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import (
     Pending,
     Running,
 )
 from fastflow_gateway.views import run_shapes
-from fastflow_gateway.views.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
+from fastflow_gateway.views.waiting import ENVIRONMENT, NO_RUNNER, TAKER, Capacity, waiting_on
 from tests.support.records import a_presence, a_run, an_attempt, at
 
 
@@ -65,3 +67,19 @@ def test_a_run_that_waits_for_its_time_says_what_starts_and_when() -> None:
     assert waiting_on(restart, capacity=Capacity(), now=at(0)) == "its restart, due in 1 min 15 s"
     retry = replace(a_run(retry_attempts=2), attempts=(an_attempt(1),), state=replace(due, attempt=2))
     assert waiting_on(retry, capacity=Capacity(), now=at(74.5)) == "attempt 2 of 3, due in 1 s"
+
+
+def test_a_run_that_a_pause_holds_says_who_paused_what_when_and_why() -> None:
+    """Until it has begun: a retry, and a run of another pipeline, wait for something else."""
+    pause = PauseRecord(reason="the database is being moved", by="Ada", at=at(0))
+    of_all, of_one = PauseSet(installation=pause), PauseSet(pipelines={PipelineName("demo"): replace(pause, by="")})
+    said = "was paused at 2026-01-01 00:00:00 UTC"
+    assert waiting_on(a_run(), capacity=Capacity(pauses=of_all), now=at(1)) == (
+        f"the end of a pause: the installation {said} by Ada: the database is being moved"
+    )
+    assert waiting_on(a_run(), capacity=Capacity(pauses=of_one), now=at(1)) == (
+        f"the end of a pause: demo {said}: the database is being moved"
+    )
+    assert waiting_on(a_run("other"), capacity=Capacity(pauses=of_one), now=at(1)) == NO_RUNNER
+    retried = replace(a_run(), attempts=(an_attempt(1),))
+    assert waiting_on(retried, capacity=Capacity(pauses=of_all), now=at(1)) == NO_RUNNER

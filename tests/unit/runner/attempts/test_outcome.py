@@ -76,6 +76,50 @@ def test_a_route_is_read_and_what_is_none_is_a_warning(
     assert (warning or "") in told.warnings[-1]
 
 
+NONE = "FASTFLOW_RESULT_FILE holds no result: "
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "problem"),
+    [
+        (None, None, ""),
+        (Answer(data=b' {"rows": 3}\n'), b'{"rows": 3}', ""),
+        (Answer(data=b"null"), b"null", ""),
+        (Answer(data=b" "), None, ""),
+        (Answer(data=b"NaN"), None, f"{NONE}NaN is not JSON"),
+        (Answer(data=b"x" * 70_000), None, f"{NONE}it has more than 65,536 bytes"),
+        (Answer(problem="it is not a regular file"), None, f"{NONE}it is not a regular file; write a plain file"),
+        (Answer(problem="it holds a secret"), None, f"{NONE}it holds a secret; write a plain file of JSON, without"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("end", "intent", "error_type"),
+    [
+        (exited(0), Intent(), RunErrorType.RESULT_ERROR),
+        (exited(0), Intent(cancelled=True), None),
+        (exited(3), Intent(), RunErrorType.SCRIPT_ERROR),
+        (exited(143, "timeout"), Intent(), RunErrorType.TIMEOUT),
+        (exited(143, "stopped"), Intent(cancelled=True), None),
+    ],
+)
+def test_what_is_no_result_fails_a_script_that_ended_well(
+    end: Exited,
+    intent: Intent,
+    error_type: RunErrorType | None,
+    answer: Answer | None,
+    result: bytes | None,
+    problem: str,
+) -> None:
+    """After another failure it is a warning; a result counts however the script ends."""
+    told = outcome(replace(end, answers={"result": answer} if answer else {}), intent, Observed(), now=at(10))
+    assert (told.exit_code, told.result) == (end.exit_code, result)
+    is_result_error = error_type is RunErrorType.RESULT_ERROR
+    assert told.error_type == (None if is_result_error and not problem else error_type)
+    where = told.error_message if is_result_error else " ".join(told.warnings)
+    assert (where or "").startswith(problem)
+    assert bool(told.warnings) == bool(problem and not is_result_error)
+
+
 def test_an_answer_that_holds_a_secret_is_dropped() -> None:
     """Others stay, and so does the rest of the end."""
     masker = Masker(["a-secret"])

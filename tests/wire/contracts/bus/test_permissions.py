@@ -27,6 +27,7 @@ JS: Final = "$JS.API"
 WHO: Final[dict[str, set[User]]] = {
     "ff.trigger.x": {GATEWAY, OUTSIDE},
     "ff.start.x": {GATEWAY},
+    "ff.call.x": {OUTSIDE},
     "ff.command.run.x.y": {GATEWAY},
     "ff.sync.request": {GATEWAY},
     "ff.work.script": {SCHEDULER},
@@ -36,6 +37,7 @@ WHO: Final[dict[str, set[User]]] = {
     "ff.cell.x.y.1": {RUNNER},
     "ff.metric.x.y.1": {RUNNER},
     "ff.drain.x": {GATEWAY},
+    "ff.result.x.y": {RUNNER},
     "ff.scheduler.beat": {SCHEDULER},
     "ff.event.run.x.y": NOBODY,
     "ff.unheard.of": NOBODY,
@@ -43,6 +45,7 @@ WHO: Final[dict[str, set[User]]] = {
     # Records.
     "$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     "$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
+    "$KV.ff_runs.result.x.y": {RUNNER},
     "$KV.ff_runs.input.x.y": NOBODY,
     **{f"$KV.{bucket}.probe": {GATEWAY} for bucket in ("ff_runs", "ff_inputs", "ff_runners")},
     "$KV.ff_inputs.input.x.y": {SCHEDULER},
@@ -55,6 +58,7 @@ WHO: Final[dict[str, set[User]]] = {
     "$KV.ff_runners.service.syncer.x": {SYNCER},
     "$KV.ff_schedules.sched.x.y": {SCHEDULER},
     "$KV.ff_schedules.switch.x.y": {SCHEDULER, GATEWAY},
+    "$KV.ff_schedules.pause": {GATEWAY},
     "$KV.ff_links.links.x": {GATEWAY},
     "$KV.ff_sessions.spent.x": {GATEWAY},
     "$KV.ff_operations.operation.x": {SCHEDULER, GATEWAY},
@@ -74,6 +78,7 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.KV_ff_runners.$KV.ff_runners.runner.x": {RUNNER},
     f"{JS}.DIRECT.GET.KV_ff_schedules.$KV.ff_schedules.sched.x.y": {SCHEDULER},
     f"{JS}.DIRECT.GET.KV_ff_schedules.$KV.ff_schedules.switch.x.y": NOBODY,
+    f"{JS}.DIRECT.GET.KV_ff_schedules.$KV.ff_schedules.pause": {GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_links.$KV.ff_links.links.x": {SCHEDULER, GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_sessions.$KV.ff_sessions.spent.x": {GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_operations.$KV.ff_operations.operation.x": {SCHEDULER, GATEWAY},
@@ -83,6 +88,7 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.FF_NOTICES.ff.dead.trigger.x.y": {SCHEDULER, GATEWAY},
     f"{JS}.STREAM.MSG.GET.KV_ff_runs": {SCHEDULER, RUNNER, GATEWAY},
     f"{JS}.STREAM.MSG.GET.KV_ff_pipelines": NOBODY,
+    f"{JS}.STREAM.MSG.GET.KV_ff_schedules": {RUNNER},
     f"{JS}.STREAM.MSG.GET.FF_TRIGGERS": NOBODY,
     f"{JS}.STREAM.MSG.GET.FF_LOGS": {RUNNER},
     f"{JS}.STREAM.MSG.GET.FF_CELLS": {RUNNER},
@@ -148,10 +154,10 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
     f"{JS}.STREAM.PURGE.KV_ff_inputs": {SCHEDULER},
-    # Responses of a scheduler or a syncer to those who may ask them.
-    "_INBOX.x": {SCHEDULER},
+    # Responses to those who may ask.
+    "_INBOX.x": {SCHEDULER, GATEWAY},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},
-    "_INBOX_fastflow.x": {SYNCER, SCHEDULER},
+    "_INBOX_fastflow.x": {SYNCER, SCHEDULER, GATEWAY},
     "_INBOX_runner.x": NOBODY,
     "_INBOX_syncer.x": NOBODY,
     "_INBOX_scheduler.x": NOBODY,
@@ -167,10 +173,12 @@ HEARD: Final = {
         "ff_stored.$KV.ff_schedules.sched.>",
         "ff_stored.$KV.ff_schedules.switch.>",
         "ff_stored.$KV.ff_operations.operation.*",
+        "ff_stored.$KV.ff_schedules.pause",
         "_INBOX_scheduler.>",
     },
     RUNNER: {"ff.event.run.*.*", "ff.drain.*", "ff_stored.$KV.ff_pipelines.pipeline.*", "_INBOX_runner.>"},
     GATEWAY: {
+        "ff.call.*",
         "ff.event.run.>",
         "ff_stored.$KV.ff_runs.limit.running",
         "ff_stored.$KV.ff_pipelines.pipeline.*",
@@ -179,6 +187,7 @@ HEARD: Final = {
         "ff_stored.$KV.ff_runners.service.*.*",
         "ff_stored.$KV.ff_schedules.sched.>",
         "ff_stored.$KV.ff_schedules.switch.>",
+        "ff_stored.$KV.ff_schedules.pause",
         "ff_stored.$KV.ff_links.links.*",
         "ff_stored.$KV.ff_sessions.spent.*",
         "ff_stored.$KV.ff_operations.operation.*",
@@ -188,7 +197,7 @@ HEARD: Final = {
         "ff_stored.ff.skipped.>",
         "_INBOX_gateway.>",
     },
-    OUTSIDE: {"ff.event.>", "_INBOX.>"},
+    OUTSIDE: {"ff.event.>", "ff.result.>", "_INBOX.>"},
 }
 
 

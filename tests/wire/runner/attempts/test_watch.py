@@ -58,7 +58,7 @@ async def test_a_forged_event_stops_no_script(bench: Bench, monkeypatch: pytest.
 async def test_a_run_that_ends_at_once_is_neither_watched_nor_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own writes find every change: it costs three of them and no more requests."""
+    """Its own writes find every change: it costs three of them, one look at the pauses, and no more requests."""
     monkeypatch.setattr(watching, "UNWATCHED_S", 3600.0)
     attempt = await bench.claim(await bench.pending())
     client = bench.context.bus.client
@@ -76,7 +76,9 @@ async def test_a_run_that_ends_at_once_is_neither_watched_nor_read(
         tap.setattr(client, "request", counted)
         tap.setattr(client, "subscribe", refused)
         await attempt.carry_out()
-    assert asked == [f"$KV.ff_runs.{subjects.run_key(attempt.ref)}"] * 2  # prepared, ended
+    look, *writes = asked
+    assert look == "$JS.API.STREAM.MSG.GET.KV_ff_schedules"
+    assert writes == [f"$KV.ff_runs.{subjects.run_key(attempt.ref)}"] * 2  # prepared, ended
 
 
 async def test_a_cancel_before_the_watch_begins_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,20 @@ async def test_a_failed_run_tells_its_follower_how_it_ended(bus_url: str, bus: B
     assert told["root_run_id"] == parent.id
 
 
+@pytest.mark.parametrize("result", [b'{"rows": 1.50, "of": [12345678901234567890123]}', b"null", None])
+async def test_a_result_goes_to_what_follows(bus_url: str, bus: Bus, result: bytes | None) -> None:
+    """As it was written; the event says null for none."""
+    await publish_pipeline(bus, "a", CODE, downstream_triggers=(to("b"),))
+    await publish_pipeline(bus, "b", CODE)
+    async with schedulers(bus_url, bus) as fast:
+        run = await started(fast, "a")
+        parent = await finish(bus, run, success(run, result=result))
+        run = await child(fast, parent, "b")
+    given = await RunStore(bus).input(run)
+    assert b'"result":%s}' % (result or b"null") in (given.event or b"")
+    assert json.loads(given.event or b"")["data"]["result"] == json.loads(result or b"null")
+
+
 async def test_a_grandchild_knows_the_first_run_and_a_retry_stays_in_its_chain(bus_url: str, bus: Bus) -> None:
     """The root of all is the first run; a retry by hand knows what the repeated run knew."""
     await publish_pipeline(bus, "a", CODE, downstream_triggers=(to("b"),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastflow_api import shapes
@@ -46,6 +47,43 @@ class Installation(Resource):
     async def sync_logs(self) -> tuple[shapes.SyncReport, ...]:
         """List the last syncs, newest first."""
         return (await self._connection.json("GET", "/api/sync/logs", shapes.SyncLogs)).syncs
+
+    async def report_push(self, event: bytes, headers: Mapping[str, str]) -> shapes.PushAnswer:
+        """Pass on the push event of a git host, which signed it. Needs no token.
+
+        Args:
+            event: The body, as the host sent it.
+            headers: The headers that name the event and carry the signature, and ``Content-Type``.
+
+        Raises:
+            NotSignedIn: The signature is missing or wrong.
+            NotFound: The installation has no push hook.
+            Unreachable: No syncer is connected.
+        """
+        return await self._connection.json("POST", "/api/hooks/git", shapes.PushAnswer, data=event, headers=headers)
+
+    async def pauses(self) -> shapes.Pauses:
+        """List what is paused."""
+        return await self._connection.json("GET", "/api/pause", shapes.Pauses)
+
+    async def pause(self, reason: str, *, pipeline: str | None = None, by: str = "") -> shapes.Pause:
+        """Let no new run begin. Runs that have begun go on; starts are kept, and begin after ``resume``.
+
+        Args:
+            reason: Why, for everyone who wonders: one line of at most 300 characters.
+            pipeline: The name of a pipeline; None: the whole installation.
+            by: Who pauses, at most 100 characters.
+
+        Raises:
+            NotFound: There is no such pipeline.
+            BadRequest: The reason or the name is empty, too long, or not printable.
+        """
+        body = shapes.PauseBody(reason=reason, by=by)
+        return await self._connection.json("PUT", _pause(pipeline), shapes.Pause, body=body)
+
+    async def resume(self, pipeline: str | None = None) -> shapes.Pauses:
+        """End the pause of a pipeline, or of the installation. Returns what is still paused."""
+        return await self._connection.json("DELETE", _pause(pipeline), shapes.Pauses)
 
     async def encrypt(self, value: str, *, pipeline: str | None = None, name: str | None = None) -> str:
         """Encrypt a secret for ``encrypted_env`` of a pipeline.json.
@@ -97,3 +135,7 @@ class Installation(Resource):
     async def _document(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = decoded(await self._connection.raw("GET", path), dict[str, Any])
         return found
+
+
+def _pause(pipeline: str | None) -> str:
+    return "/api/pause" if pipeline is None else f"/api/pipelines/{segment(pipeline)}/pause"

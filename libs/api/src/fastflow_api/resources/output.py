@@ -1,9 +1,11 @@
-"""Logs, samples and cells of a run: complete, or live."""
+"""Logs, samples, cells and the result of a run: complete, or live."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,7 @@ _PARTIAL = msgspec.json.Decoder(PartialLine)
 
 
 class Outputs(Resource):
-    """Methods about logs, samples and cells. Each raises ``NotFound`` if there is no such run.
+    """Methods about logs, samples, cells and results. Each raises ``NotFound`` if there is no such run.
 
     The ``follow_`` methods resume after the last event when the connection breaks, so no event is lost or repeated.
     They end with the run, and raise ``Unreachable`` when nothing has answered for two minutes.
@@ -96,6 +98,14 @@ class Outputs(Resource):
             async for event in events:
                 if event.name == "cell":
                     yield decoded(event.data, CellEvent)
+
+    async def result(self, run_id: str) -> Any:
+        """Get the result of a run: the JSON value that its script wrote to the file ``FASTFLOW_RESULT_FILE``.
+
+        Raises:
+            NotFound: The run has no result, or is not over.
+        """
+        return json.loads(await self._connection.raw("GET", f"/api/runs/{segment(run_id)}/result"))
 
     async def notebook(self, run_id: str) -> bytes:
         """Get the executed notebook as a file (``.ipynb``), as far as it has run.

@@ -6,15 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from fastflow_api import shapes
-from fastflow_api.connection import segment
+from fastflow_api.connection import TIMEOUT_S, segment
 from fastflow_api.resources.base import Resource
-from fastflow_api.shapes import Accepted, Run
+from fastflow_api.shapes import Accepted, Run, RunWithResult
 
-_KINDS: Final[Mapping[int, Any]] = {200: Run, 202: Accepted}
+_STARTED: Final[Mapping[int, Any]] = {200: Run, 202: Accepted}
+_ENDED: Final[Mapping[int, Any]] = {200: RunWithResult, 202: Accepted}
 
 
 class Starts(Resource):
-    """Methods that start runs."""
+    """Methods that start runs.
+
+    With *wait_s* each waits for the end of its run, up to 60 seconds. It then returns a ``RunWithResult``, however the
+    run ended: check its ``status``. It returns ``Accepted`` if the run is not over in time; the run goes on, and
+    ``wait`` waits for longer.
+    """
 
     async def start(
         self,
@@ -25,6 +31,7 @@ class Starts(Resource):
         run_config_id: str | None = None,
         key: str | None = None,
         allow_undeclared: bool = False,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run.
 
@@ -36,10 +43,11 @@ class Starts(Resource):
             key: Idempotency key: repeated calls with the same key start one run.
             allow_undeclared: Let *env_vars* and *parameters* set variables that the pipeline does not declare. For what
                 a person types; leave it out where you pass on what others say.
+            wait_s: Longest wait for the end of the run, in whole seconds up to 60; 0: do not wait.
 
         Returns:
-            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
-            comes. It has ended with the reason if the start is refused after all.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s, or a pause holds the run: the
+            trigger is stored and the run comes. It has ended with the reason if the start is refused after all.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.
@@ -52,9 +60,7 @@ class Starts(Resource):
         )
         path = f"/api/pipelines/{segment(name)}/run"
         given = {"allow_undeclared": "true"} if allow_undeclared else {}
-        return _started(
-            await self._connection.one_of("POST", path, _KINDS, query=given, body=body, headers=_headers(key))
-        )
+        return await self._start(path, wait_s, query=given, body=body, headers=_headers(key))
 
     async def publish(
         self,
@@ -64,6 +70,7 @@ class Starts(Resource):
         media_type: str | None = None,
         attributes: Mapping[str, str] | None = None,
         key: str | None = None,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run with an event, like a message on the pipeline's subject.
 
@@ -74,6 +81,7 @@ class Starts(Resource):
             media_type: Media type of the event; ``application/cloudevents+json`` for a structured CloudEvent.
             attributes: Headers of a binary CloudEvent, such as ``{"ce-specversion": "1.0", "ce-id": "7", …}``.
             key: Idempotency key; a CloudEvent has its own.
+            wait_s: As for ``start``.
 
         Returns:
             As for ``start``.
@@ -83,7 +91,7 @@ class Starts(Resource):
         """
         headers = {**(attributes or {}), **_headers(key), **({"Content-Type": media_type} if media_type else {})}
         path = f"/api/pipelines/{segment(name)}/events"
-        return _started(await self._connection.one_of("POST", path, _KINDS, data=event, headers=headers))
+        return await self._start(path, wait_s, data=event, headers=headers)
 
     async def start_by_webhook(
         self,
@@ -93,6 +101,7 @@ class Starts(Resource):
         *,
         media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Start a run through the pipeline's webhook. Needs no token.
 
@@ -102,6 +111,7 @@ class Starts(Resource):
             body: Becomes the event. A JSON object of nothing but ``env_vars`` and ``parameters`` gives variables, too.
             media_type: Media type of the body.
             headers: More headers, such as ``Idempotency-Key`` or a signature.
+            wait_s: As for ``start``.
 
         Returns:
             As for ``start``.
@@ -112,7 +122,7 @@ class Starts(Resource):
         """
         given = {**(headers or {}), **({"Content-Type": media_type} if media_type else {})}
         path = f"/api/webhooks/{segment(name)}/{segment(webhook_key)}"
-        return _started(await self._connection.one_of("POST", path, _KINDS, data=body, headers=given))
+        return await self._start(path, wait_s, data=body, headers=given)
 
     async def retry(
         self,
@@ -124,6 +134,7 @@ class Starts(Resource):
         without: Iterable[str] = (),
         key: str | None = None,
         allow_undeclared: bool = False,
+        wait_s: int = 0,
     ) -> Run | Accepted:
         """Run a finished run again, as a new run with the same event, variables and parameters.
 
@@ -135,6 +146,7 @@ class Starts(Resource):
             without: Names of variables and parameters of that run to leave out.
             key: As for ``start``.
             allow_undeclared: As for ``start``; it counts if anything is changed.
+            wait_s: As for ``start``.
 
         Returns:
             The new run, as for ``start``.
@@ -149,15 +161,19 @@ class Starts(Resource):
         )
         path = f"/api/runs/{segment(run_id)}/retry"
         given = {"allow_undeclared": "true"} if allow_undeclared else {}
-        return _started(
-            await self._connection.one_of("POST", path, _KINDS, query=given, body=body, headers=_headers(key))
-        )
+        return await self._start(path, wait_s, query=given, body=body, headers=_headers(key))
+
+    async def _start(
+        self, path: str, wait_s: int, *, query: Mapping[str, Any] | None = None, **request: Any
+    ) -> Run | Accepted:
+        kinds = _STARTED
+        if wait_s:
+            kinds, query = _ENDED, {**(query or {}), "wait": wait_s}
+            request["timeout_s"] = TIMEOUT_S + wait_s
+        answer = await self._connection.one_of("POST", path, kinds, query=query, **request)
+        assert isinstance(answer, Run | Accepted)
+        return answer
 
 
 def _headers(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key} if key else {}
-
-
-def _started(answer: Any) -> Run | Accepted:
-    assert isinstance(answer, Run | Accepted)
-    return answer

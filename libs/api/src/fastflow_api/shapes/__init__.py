@@ -7,7 +7,7 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RedriveBody, RetryBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, PauseBody, RedriveBody, RetryBody, RunBody, SecretBody
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -15,6 +15,7 @@ from fastflow_api.shapes.installation import (
     Health,
     LoginCode,
     PipelineChange,
+    PushAnswer,
     Runner,
     Runners,
     SyncLogs,
@@ -32,6 +33,7 @@ from fastflow_api.shapes.operations import (
     OperationList,
 )
 from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
+from fastflow_api.shapes.pauses import Pause, Pauses
 from fastflow_api.shapes.pipelines import (
     CrashLoop,
     DailyStats,
@@ -54,6 +56,7 @@ from fastflow_api.shapes.runs import (
     RunIds,
     RunMark,
     RunPage,
+    RunWithResult,
     Skip,
     Status,
     TriggeredBy,
@@ -103,10 +106,14 @@ __all__ = [
     "OperationList",
     "Output",
     "PartialLine",
+    "Pause",
+    "PauseBody",
+    "Pauses",
     "Phases",
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PushAnswer",
     "RedriveBody",
     "Redriven",
     "RetryBody",
@@ -116,6 +123,7 @@ __all__ = [
     "RunIds",
     "RunMark",
     "RunPage",
+    "RunWithResult",
     "Runner",
     "Runners",
     "Sample",

@@ -21,7 +21,7 @@ class Error(Shape, frozen=True, kw_only=True):
 
 
 class Accepted(Shape, frozen=True, kw_only=True):
-    """The trigger or command is stored and will take effect; there is no answer yet."""
+    """The trigger or command is stored and will take effect: there is no answer yet, or a pause holds the run."""
 
     id: str
     """The id of the run."""

@@ -82,3 +82,12 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     """``next_cursor`` of the previous answer: continue with newer skips."""
     expect: int | None = None
     """How many skips the caller expects, as a dry run has counted them; null: any number."""
+
+
+class PauseBody(Body, frozen=True, kw_only=True):
+    """Why something is paused."""
+
+    reason: str
+    """For everyone who wonders why nothing starts: one line of at most 300 characters."""
+    by: str = ""
+    """Who pauses: a name of at most 100 characters. It is shown, and not checked."""

@@ -22,6 +22,8 @@ class SyncReport(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
     source: str
     """The folder or repository, without credentials."""
+    branch: str | None = None
+    """The branch of the repository; null: a folder."""
     commit: str | None = None
     started_at: datetime
     finished_at: datetime
@@ -45,6 +47,13 @@ class SyncLogs(Shape, frozen=True, kw_only=True):
     """The last syncs, newest first."""
 
     syncs: tuple[SyncReport, ...]
+
+
+class PushAnswer(Shape, frozen=True, kw_only=True):
+    """What followed from a push that a git host reported."""
+
+    action: Literal["synced", "failed", "requested", "nothing"]
+    detail: str
 
 
 class Runner(Shape, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from fastflow_api.shapes.base import Shape
+from fastflow_api.shapes.pauses import Pause
 from fastflow_api.shapes.runs import RunMark, Skip
 
 
@@ -102,6 +103,8 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     last_runs: tuple[RunMark, ...]
     """Newest first."""
     crash_loop: CrashLoop | None
+    paused: Pause | None
+    """Its own pause; that of the installation holds it, too."""
     metadata: dict[str, Any] | None
     """The live version's pipeline.json, normalised; ``***`` for secrets."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from fastflow_api.shapes.base import Shape
 
@@ -27,6 +27,7 @@ class ErrorType(StrEnum):
     OOM = "oom"
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, not a secret
+    RESULT_ERROR = "result_error"
     LOST = "lost"
 
 
@@ -128,6 +129,8 @@ class Run(Shape, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     route: str | None
     """The label that the last attempt wrote to the file ``FASTFLOW_ROUTE_FILE``."""
+    result_bytes: int | None = None
+    """Size of its result; null: it has none, or is not over."""
     env_vars: dict[str, str]
     """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
@@ -154,8 +157,16 @@ class Skip(Shape, frozen=True, kw_only=True):
     """The newest run that was started from it; null: it is open."""
 
 
-class RunDetail(Run, frozen=True, kw_only=True):
-    """One run, with the starts it caused that were refused."""
+class RunWithResult(Run, frozen=True, kw_only=True):
+    """One run, with its result."""
+
+    result: Any = None
+    """What the script wrote to the file ``FASTFLOW_RESULT_FILE``, any JSON. null may be the result itself:
+    ``result_bytes`` says whether there is one."""
+
+
+class RunDetail(RunWithResult, frozen=True, kw_only=True):
+    """One run, with its result and the starts it caused that were refused."""
 
     skipped: tuple[Skip, ...]
     """Refused starts after the end of this run, newest first."""

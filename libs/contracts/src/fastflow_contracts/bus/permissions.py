@@ -27,7 +27,7 @@ class User(Enum):
     RUNNER = "runner"
     GATEWAY = "gateway"
     OUTSIDE = "outside"
-    """Programs that start runs and follow them."""
+    """Programs that start runs, call them and follow them."""
 
 
 PROBED: Final = (subjects.RUNS, subjects.INPUTS, subjects.RUNNERS)
@@ -73,7 +73,7 @@ def grant(user: User) -> Grant:
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:
-            return Grant(publish=(subjects.TRIGGERS,), subscribe=("ff.event.>", *mine))
+            return Grant(publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine))
         case User.SYNCER:
             return Grant(
                 publish=(
@@ -120,7 +120,12 @@ def grant(user: User) -> Grant:
                     *_told(subjects.RUNS, subjects.RUN_KEYS),
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),
-                    *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
+                    *_told(
+                        subjects.SCHEDULES,
+                        subjects.SCHEDULE_STATE_KEYS,
+                        subjects.SCHEDULE_SWITCH_KEYS,
+                        subjects.PAUSE_KEY,
+                    ),
                     *_told(subjects.OPERATIONS, subjects.OPERATION_KEYS),
                     *mine,
                 ),
@@ -129,7 +134,8 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS, subjects.RESULT_KEYS),
+                    subjects.RESULTS,
                     *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     subjects.LOGS,
                     subjects.CELLS,
@@ -139,6 +145,7 @@ def grant(user: User) -> Grant:
                     *_getting(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_getting(subjects.PIPELINES, subjects.INSTALLATION_KEY),
                     *_finding(bucket_stream(subjects.RUNS), streams.LOGS, streams.CELLS),
+                    *_finding(bucket_stream(subjects.SCHEDULES)),
                     *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
                     *_working("script", "notebook"),
@@ -160,7 +167,8 @@ def grant(user: User) -> Grant:
                     subjects.SYNC,
                     subjects.DRAINS,
                     *subjects.NOTICES,
-                    *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS),
+                    *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS, subjects.PAUSE_KEY),
+                    *_getting(subjects.SCHEDULES, subjects.PAUSE_KEY),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
                     *(key for bucket in PROBED for key in _keys(bucket, subjects.PROBE_KEY)),
                     *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
@@ -173,12 +181,20 @@ def grant(user: User) -> Grant:
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
+                    f"{inbox(User.OUTSIDE)}.>",
+                    f"{ADMIN_INBOX}.>",
                 ),
                 subscribe=(
+                    subjects.CALLS,
                     *_told(subjects.RUNS, subjects.RUN_KEYS, subjects.ALL_RUNNING),
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS, subjects.SERVICE_KEYS),
-                    *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
+                    *_told(
+                        subjects.SCHEDULES,
+                        subjects.SCHEDULE_STATE_KEYS,
+                        subjects.SCHEDULE_SWITCH_KEYS,
+                        subjects.PAUSE_KEY,
+                    ),
                     *_told(subjects.LINKS, subjects.LINK_KEYS),
                     *_told(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_told(subjects.OPERATIONS, subjects.OPERATION_KEYS),

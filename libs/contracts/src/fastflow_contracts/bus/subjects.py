@@ -22,6 +22,9 @@ TRIGGERS = "ff.trigger.*"
 STARTS = "ff.start.*"
 """Gateways start a run, and say who asked for it. No other user may publish here."""
 
+CALLS = "ff.call.*"
+"""Core requests: anyone starts a run, and a gateway replies when it is over."""
+
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.>"
 LOGS = "ff.log.>"
@@ -30,6 +33,8 @@ METRICS = "ff.metric.>"
 SKIPS = "ff.skipped.>"
 NOTICES = ("ff.dead.>", SKIPS)
 RUN_EVENTS = "ff.event.run.*.*"
+RESULTS = "ff.result.>"
+"""Core messages: runners say which result a run has, once its record says so."""
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
@@ -69,6 +74,8 @@ OPERATIONS = "ff_operations"
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
+RESULT_KEYS = "result.*.*"
+"""In the bucket of the runs, so that one batch writes a result and the end of its run."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -86,6 +93,8 @@ SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
 SCHEDULE_SWITCH_KEYS = "switch.>"
 """Gateways write them, for people."""
+PAUSE_KEY = "pause"
+"""In the bucket of the schedules: what people paused. Gateways write it."""
 SYNC_STATUS_KEY = "sync.status"
 PROBE_KEY = "probe"
 """Key in several buckets. Gateways write it to see whether its stream stores anything; nobody reads it."""
@@ -169,6 +178,11 @@ def start(pipeline: PipelineName) -> str:
 def is_start(subject: str) -> bool:
     """Whether only a service can have published there."""
     return subject.startswith("ff.start.")
+
+
+def parse_call(subject: str) -> PipelineName:
+    """Return the pipeline of a call's subject. Raises ``BadToken`` or ``BadName``."""
+    return name_of(subject.removeprefix("ff.call."))
 
 
 def trigger_token(subject: str) -> str:
@@ -258,6 +272,15 @@ def _skip_token(pipeline: str) -> str:
 def run_event(run: RunRef) -> str:
     """Return the subject on which the bus repeats every change of the run's record."""
     return f"ff.event.run.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result(run: RunRef) -> str:
+    """Return the subject on which the result of *run* is told."""
+    return f"ff.result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def result_key(run: RunRef) -> str:
+    return f"result.{_token(run.pipeline)}.{run.run_id}"
 
 
 def run_key(run: RunRef) -> str:

@@ -56,6 +56,8 @@ class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     v: Count = 1
     source: str
     """The folder or repository, without credentials."""
+    branch: str | None = None
+    """The branch of the repository that is followed; None: a folder, or an older version wrote this."""
     commit: str | None = None
     started_at: Instant
     finished_at: Instant

@@ -1,9 +1,10 @@
-"""What a run passes on to the runs that follow it: how it ended, and its route. Pure."""
+"""What a run passes on to the runs that follow it: how it ended, its route and its result. Pure."""
 
 from __future__ import annotations
 
 import msgspec
 
+from fastflow_contracts.runs.result import raw
 from fastflow_contracts.runs.run import Ended, ParentRun, RunRecord
 
 FINISHED_TYPE = "fastflow.run.finished"
@@ -27,8 +28,13 @@ def parent_run(run: RunRecord) -> ParentRun:
     )
 
 
-def finished_event(run: RunRecord) -> bytes:
-    """The end of *run*, which must be over, as a CloudEvent in JSON. Its fields are named as in the HTTP API."""
+def finished_event(run: RunRecord, result: bytes | None = None) -> bytes:
+    """The end of *run*, which must be over, as a CloudEvent in JSON. Its fields are named as in the HTTP API.
+
+    Args:
+        run: The run.
+        result: Its result, as JSON.
+    """
     assert isinstance(run.state, Ended)
     parent, order = parent_run(run), run.order
     started = next((each.started_at for each in run.attempts if each.started_at), None)
@@ -61,6 +67,6 @@ def finished_event(run: RunRecord) -> bytes:
         "id": run.id,
         "time": run.state.at,
         "datacontenttype": "application/json",
-        "data": {"run": data},
+        "data": {"run": data, "result": raw(result)},
     }
     return msgspec.json.encode(event)

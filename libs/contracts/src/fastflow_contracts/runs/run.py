@@ -49,6 +49,7 @@ class RunErrorType(StrEnum):
     OOM = "oom"
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
+    RESULT_ERROR = "result_error"
     LOST = "lost"
 
 
@@ -160,6 +161,8 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """Why it was interrupted; ``RESTART`` = it starts again, however it ended."""
     refused: bool = False
     """It never began: its start was accepted, and refused later. Nothing follows from it."""
+    result_bytes: Count | None = None
+    """Size of its result, which is stored beside the record (``RunStore.result``); None: it has none."""
 
 
 State: TypeAlias = Pending | Running | Ended
@@ -228,6 +231,11 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_over(self) -> bool:
         return isinstance(self.state, Ended)
+
+    @property
+    def result_bytes(self) -> int | None:
+        """Size of its result; None: it has none, or is not over."""
+        return self.state.result_bytes if isinstance(self.state, Ended) else None
 
     @property
     def is_refused(self) -> bool:

@@ -50,6 +50,8 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     log_sequence: int = 0
     cell_sequence: int = 0
     route: str | None = None
+    result: bytes | None = None
+    """The JSON that the script wrote. It counts if the run ends with this attempt."""
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -79,6 +81,8 @@ class Release(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="release"
 
     epoch: int
     reason: str
+    held: bool = False
+    """It must not begin now, because of a pause: it keeps its place, and this does not count."""
 
 
 class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
@@ -120,8 +124,9 @@ class Adopted(Fact, frozen=True, kw_only=True, tag="run.adopted"):
     epoch: int
 
 
-class Released(Fact, frozen=True, kw_only=True, tag="run.released"):
+class Released(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="run.released"):
     at: datetime
+    held: bool = False
 
 
 class CancelRequested(Fact, frozen=True, kw_only=True, tag="run.cancel_requested"):
@@ -142,6 +147,7 @@ class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     verdict: Verdict
     at: datetime
     reason: str = ""
+    result_bytes: int | None = None
 
 
 Event: TypeAlias = (
@@ -169,7 +175,7 @@ def decide(run: RunRecord, command: Command, *, now: datetime) -> tuple[Event, .
         case Pending() as state, Claim():
             if command.attempt != state.attempt:
                 return ()  # an older hint
-            # A run that starts at once is due by any clock; the claimer's may be behind the creator's.
+            # A run that starts at once, or was held, is due by any clock; the claimer's may be behind the creator's.
             if now < state.not_before != run.created_at:
                 raise NotYet(state.not_before)
             return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
@@ -200,7 +206,7 @@ def _from_holder(
         case Release():
             if state.prepared_at is not None:
                 raise CommandRefused("user code may have run: the attempt must be finished, not given back")
-            return _give_back(run, state, command.reason, now=now)
+            return _give_back(run, state, command.reason, now=now, held=command.held)
         case Finish():
             return _attempt_ended(run, state, command.outcome)
         case Expire():
@@ -211,9 +217,11 @@ def _from_holder(
             assert_never(command)
 
 
-def _give_back(run: RunRecord, state: Running, reason: str, *, now: datetime) -> tuple[Event, ...]:
+def _give_back(run: RunRecord, state: Running, reason: str, *, now: datetime, held: bool = False) -> tuple[Event, ...]:
     if state.cancel_requested_at is not None:
         return _attempt_ended(run, state, AttemptOutcome(finished_at=now, stopped=True))
+    if held:
+        return (Released(at=now, held=True),)
     if run.releases >= RELEASES_MAX:
         return _attempt_ended(run, state, _lost(f"{reason} ({run.releases + 1} times in a row)", now))
     return (Released(at=now),)
@@ -249,15 +257,16 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
         )
     )
     failed = outcome.error_type is not None
+    size = None if outcome.result is None else len(outcome.result)
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
-        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason)
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, result_bytes=size)
     if not failed:
         # It may end by itself in the moment that a restart asks it to.
         reason = RESTART if state.cancel_reason == RESTART else ""
-        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, result_bytes=size)
     # Retries count the failed attempts, from 1; a secret that no key opens is never retried.
     if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
-        return ended, Finished(verdict=Verdict.FAILED, at=at)
+        return ended, Finished(verdict=Verdict.FAILED, at=at, result_bytes=size)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
 
@@ -289,6 +298,9 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
             assert isinstance(run.state, Running)
             state = replace(run.state, runner=event.runner, epoch=event.epoch)
             return replace(run, state=state, epoch=event.epoch)
+        case Released(held=True):
+            assert isinstance(run.state, Running)
+            return replace(run, state=Pending(attempt=run.state.attempt, not_before=run.created_at))
         case Released():
             assert isinstance(run.state, Running)
             pending = Pending(attempt=run.state.attempt, not_before=event.at)
@@ -301,7 +313,8 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
         case RetryScheduled():
             return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
         case Finished():
-            return replace(run, state=Ended(verdict=event.verdict, at=event.at, reason=event.reason))
+            ended = Ended(verdict=event.verdict, at=event.at, reason=event.reason, result_bytes=event.result_bytes)
+            return replace(run, state=ended)
         case _:
             assert_never(event)
 

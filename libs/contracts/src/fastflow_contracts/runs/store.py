@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Entry, Put
-from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.decoding import decoded, note_unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
 from fastflow_contracts.bus.together import GroupCommit
@@ -25,12 +25,15 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.concurrency import Full, Limit, run_records
+from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
-from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
+from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
 CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
 CONFLICT_PAUSE_S = 0.02
+RESULTS_AT_ONCE_MAX = 4
+"""Results that one process writes at once. The server accepts 50 unfinished batches for a stream, from all of them."""
 
 
 class NoSuchRun(FastFlowError):
@@ -71,6 +74,7 @@ class RunStore:
             name_in=subjects.parse_input_key,
         )
         self._records_together = GroupCommit(bus, RUNS)
+        self._results_turns = asyncio.Semaphore(RESULTS_AT_ONCE_MAX)
         self._inputs_together = GroupCommit(bus, INPUTS, reads=False)
 
     async def load(self, ref: RunRef) -> Stored:
@@ -128,6 +132,27 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return given
 
+    async def result(self, run: RunRecord) -> bytes | None:
+        """Return the JSON that the script of *run* wrote; None if the run has no result, or is not over.
+
+        The last attempt's counts. It was stored in the same step as the end of the run. Of a run with ``result_bytes``,
+        None means that it is gone or unreadable.
+
+        Raises:
+            BusError: The bus does not answer.
+        """
+        if run.result_bytes is None:
+            return None
+        # The leading server: another one may have the record and not yet what was stored with it.
+        entry = await self._bus.get(RUNS, subjects.result_key(run.ref), is_exact=True)
+        if entry is None:
+            return None
+        try:
+            return read_result(entry.value)
+        except BadResult as error:  # no runner writes such; it would make every answer that holds it unreadable
+            note_unreadable("result", f"{RUNS}/{entry.key}", error)
+            return None
+
     async def create(self, run: RunRecord, given: RunInput | None, *, limits: Sequence[Limit] = ()) -> Stored | None:
         """Store a new run with its input and its place under *limits*: no run without these.
 
@@ -182,10 +207,15 @@ class RunStore:
             run = fold(stored.run, events)
             put = self.records.write(ref, run, expect=stored.revision)
             try:
-                if limit is None:
-                    revision = await self._records_together.put(put)
+                beside = [] if limit is None else [await limit.put_for(self._bus, ref)]
+                if run.result_bytes is not None and (result := _result_in(command)) is not None:
+                    async with self._results_turns:
+                        puts = [put, *beside, Put(subjects.result_key(ref), result)]
+                        revision = (await self._bus.commit(RUNS, puts))[0]
+                elif beside:
+                    revision = (await self._bus.commit(RUNS, [put, *beside]))[0]
                 else:
-                    revision, _ = await self._bus.commit(RUNS, [put, await limit.put_for(self._bus, ref)])
+                    revision = await self._records_together.put(put)
             except RevisionConflict:
                 known = None
                 await self._step_aside()
@@ -216,6 +246,8 @@ class RunStore:
         # The record goes last, because it leads to the others.
         if run.order.root_run_id is not None:  # its count was written when its last run began
             await self._bus.purge(RUNS, subjects.chain_key(run.order.root_run_id), until=revision)
+        if run.result_bytes is not None:  # written next, in the same batch
+            await self._bus.purge(RUNS, subjects.result_key(run.ref), until=revision + 1)
         if run.order.has_input:
             key = subjects.input_key(run.ref)
             if (given := await self._bus.get(INPUTS, key)) is not None:
@@ -264,3 +296,7 @@ class RunStore:
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
+
+
+def _result_in(command: Command) -> bytes | None:
+    return command.outcome.result if isinstance(command, Finish) else None

@@ -17,6 +17,32 @@ SYNC_S: Final = 120.0
 """How long a request waits for a sync; after that it answers 504."""
 
 
+HOOK_S: Final = 3.0
+"""How long a git host waits for the result: some call it a failure after 5 s."""
+
+
+async def sync_soon(app: web.Application) -> SyncReportRecord | None:
+    """Ask a syncer to sync now. Returns its report; None: it needs longer, and goes on.
+
+    Requests during a sync lead to one more sync, however many they are.
+
+    Raises:
+        RequestRefused: No syncer is connected, or the bus is away (503).
+    """
+    bus = app[app_keys.BUS]
+    try:
+        answer = await bus.ask(subjects.SYNC, b"", timeout_s=HOOK_S)
+    except Rejected as error:
+        raise RequestRefused(
+            503, "no syncer is connected; start one and send this again.", headers={"Retry-After": "60"}
+        ) from error
+    except Unavailable:
+        if not bus.is_connected:
+            raise
+        return None
+    return decoded(SYNC_REPORT, answer, where=subjects.SYNC)
+
+
 async def sync(app: web.Application) -> SyncReportRecord:
     """Ask a syncer to sync now, and wait for its report.
 

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from aiohttp import web
 
 from fastflow_api import shapes
+from fastflow_api.formatting import exact
 from fastflow_contracts.clock import now
 from fastflow_contracts.service.parts import degraded
 from fastflow_gateway import app_keys
@@ -43,7 +44,7 @@ async def readyz(request: web.Request) -> web.Response:
     )
     needed = own if request.app[STILL_STARTING] is None else own | others
     return _health(
-        own | others,
+        own | others | {"pause": _pause(request)},
         is_well=set(needed.values()) == {OK},
         failed=failed_parts(request.app),
         unreadable=request.app[MODEL].unreadable,
@@ -57,6 +58,14 @@ async def without_bus(request: web.Request) -> web.Response:
     if not is_alive:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+def _pause(request: web.Request) -> str:
+    """What is paused. It is wanted, so it makes nothing unready; its reason is for people with the token."""
+    paused = request.app[MODEL].pauses.now
+    if paused.installation is not None:
+        return f"no new run begins since {exact(paused.installation.at)}; GET /api/pause says why"
+    return f"pipelines paused: {len(paused.pipelines)}; GET /api/pause lists them" if paused.pipelines else OK
 
 
 def _of_the_gateway(request: web.Request) -> dict[str, str]:

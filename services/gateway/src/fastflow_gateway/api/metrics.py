@@ -15,6 +15,7 @@ from fastflow_contracts.bus.decoding import unreadable
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway import app_keys
+from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.api.health import failed_parts
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.access import check_metrics_access
@@ -45,7 +46,11 @@ class StateCollector(Collector):
         yield _gauge("runner_slots", "Runs they may hold at once.", sum(runner.slots for runner in runners))
         yield _gauge("runner_slots_busy", "Runs they hold.", sum(runner.busy for runner in runners))
         yield _gauge("pipelines", "Pipelines listed.", len(model.pipelines()))
+        paused = model.pauses.now
+        yield _gauge("paused", "1 while the installation is paused.", int(paused.installation is not None))
+        yield _gauge("pipelines_paused", "Pipelines that are paused one by one.", len(paused.pipelines))
         yield _gauge("gateway_streams", "Streams open on this gateway.", app[FOLLOWERS].followers)
+        yield _gauge("gateway_waits", "Callers that wait for the end of a run.", app[WAITS].waiting)
         yield _gauge("gateway_connections", "Connections open to this gateway.", len(app[CONNECTIONS]))
         yield _gauge("degraded_parts", "Parts of services that /readyz calls degraded.", len(failed_parts(app)))
         is_connected = app[app_keys.BUS].is_connected

@@ -39,7 +39,12 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     routes = tuple(routes)
     types: list[Any] = [shapes.Error, shapes.LogLine, shapes.PartialLine, shapes.Sample]
     for route in routes:
-        types += [t for t in (*route.answers.values(), route.body) if t is not None and not isinstance(t, Media)]
+        types += [
+            each
+            for what in (*route.answers.values(), route.body)
+            if what is not None and not isinstance(what, Media)
+            for each in (what if isinstance(what, tuple) else (what,))
+        ]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -90,6 +95,9 @@ def _response(status: int, what: Any) -> dict[str, Any]:
 def _content(what: Any) -> dict[str, Any]:
     if isinstance(what, Media):
         return {what.type: {}}
+    if isinstance(what, tuple):
+        schemas, _ = msgspec.json.schema_components(what, ref_template=_REF)
+        return {"application/json": {"schema": {"anyOf": list(schemas)}}}
     (schema,), _ = msgspec.json.schema_components([what], ref_template=_REF)
     return {"application/json": {"schema": schema}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastflow_gateway.api import (
+    git_hooks,
     health,
     jobs,
     links,
@@ -10,6 +11,7 @@ from fastflow_gateway.api import (
     metrics,
     openapi,
     operations,
+    pauses,
     pipelines,
     runners,
     secrets,
@@ -17,7 +19,7 @@ from fastflow_gateway.api import (
     sync,
     webhooks,
 )
-from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, runs, samples, start, stream
+from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -35,12 +37,15 @@ ROUTES: tuple[Route, ...] = (
     *log_lines.ROUTES,
     *samples.ROUTES,
     *cells.ROUTES,
+    *result.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,
+    *pauses.ROUTES,
     *skipped.ROUTES,
     *runners.ROUTES,
     *sync.ROUTES,
+    *git_hooks.ROUTES,
     *login_codes.ROUTES,
     *openapi.ROUTES,
 )

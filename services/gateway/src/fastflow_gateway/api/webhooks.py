@@ -17,10 +17,11 @@ from fastflow_contracts.runs.triggers import read_webhook
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.actions.webhooks import authenticate, check_signature, take
-from fastflow_gateway.api.runs.answers import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, start_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, client_address, idempotency_key
 from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.http.waiting import PREFER_HEADERS, WaitQuery, wait_of
 from fastflow_gateway.settings import SETTINGS
 
 IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-Gitea-Delivery", "X-Forgejo-Delivery")
@@ -36,6 +37,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     name = opened.record.name
     wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
     async with kept_if_refused(request.app, name, body, request.headers, wanted, status=400):
+        wait = wait_of(request)
         _check_json(request, body)
         trigger = read_webhook(body, request.headers)
         if trigger.run_config_id not in (None, opened.run_config_id):
@@ -43,7 +45,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
-    return run_answer(request, await runs.start(request.app, name, trigger))
+    return await start_answer(request, await runs.start(request.app, name, trigger), wait)
 
 
 async def _body(request: web.Request) -> bytes:
@@ -81,7 +83,9 @@ ROUTES = (
         "`webhook` in its metadata accepts only signed calls (401: not signed; 503: its secret cannot be decrypted).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
         body=Media("*/*", "Any data, or an empty body."),
-        headers=dict.fromkeys(IDEMPOTENCY_HEADERS, "Requests with the same id at the same address start one run."),
+        query=WaitQuery,
+        headers=dict.fromkeys(IDEMPOTENCY_HEADERS, "Requests with the same id at the same address start one run.")
+        | PREFER_HEADERS,
         is_public=True,
     ),
 )

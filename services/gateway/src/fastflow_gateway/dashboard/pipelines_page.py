@@ -30,7 +30,7 @@ SKIPS_SHOWN: Final = 5
 
 
 async def pipelines_page(request: web.Request) -> web.Response:
-    return _list(request)
+    return show_pipelines(request)
 
 
 async def pipeline_page(request: web.Request) -> web.Response:
@@ -82,13 +82,14 @@ async def start_sync(request: web.Request) -> web.Response:
     try:
         report = await sync(request.app)
     except RequestRefused as error:
-        return _list(request, flash=str(error), status=error.status)
+        return show_pipelines(request, flash=str(error), status=error.status)
     if not report.ok:
-        return _list(request, flash=f"The sync failed: {report.error}", status=502)
+        return show_pipelines(request, flash=f"The sync failed: {report.error}", status=502)
     raise web.HTTPSeeOther("/")
 
 
-def _list(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+def show_pipelines(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+    """The list, with what went wrong, if anything did."""
     model, wanted = request.app[MODEL], query(request, PipelinesQuery)
     q, tags = wanted.q, wanted.wanted_tags
     listed = queries.pipelines(model, last_runs=STRIP_RUNS)

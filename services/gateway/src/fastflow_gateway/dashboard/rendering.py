@@ -24,6 +24,7 @@ from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
 from fastflow_gateway.http.compression import VARY, accepted_by, gzipped
 from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.views import pauses
 from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
@@ -76,6 +77,7 @@ class Renderer:
             "address": None,
             "flash": None,
             "skip_count": request.app[MODEL].skips.open,
+            "pauses": pauses.pauses(request.app[MODEL].pauses.now),
         }
         text = self._templates.get_template(template).render(common | context)
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)

@@ -7,15 +7,18 @@ from typing import Final
 
 from aiohttp import web
 
+from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
 from fastflow_gateway.dashboard.rendering import RENDERER
-from fastflow_gateway.dashboard.view import facts, lineage
+from fastflow_gateway.dashboard.view import facts, lineage, results
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.lineage import Chain
+from fastflow_gateway.dashboard.view.results import ShownResult
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.middleware import POLICY
 from fastflow_gateway.http.requests import form_of
@@ -25,6 +28,8 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import pipeline_shapes
+
+log = get_logger(__name__)
 
 CHILDREN: Final = 20
 """Most child runs, and most refused starts, on the page."""
@@ -89,6 +94,8 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         crash_loop=pipeline_shapes.crash_loop(crashes) if is_in_loop else None,
         retry_key=fresh_key(),
         notebook=notebook,
+        result=await _result(model, known.run),
+        has_result=known.run.result_bytes is not None,
         refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
     if notebook:  # HTML outputs are shown in frames
@@ -105,6 +112,15 @@ async def _chain(model: ReadModel, run: RunRecord) -> Chain:
     return lineage.chain(
         run, parent.run if parent else None, children, skips, children_max=CHILDREN, root=root.run if root else None
     )
+
+
+async def _result(model: ReadModel, run: RunRecord) -> ShownResult | None:
+    """What the page shows of the result; None if there is none, or none can be read now."""
+    try:
+        return results.shown(await model.result(run))
+    except BusError as error:
+        log.warning("result not read", run=run.id, error=str(error))
+        return None
 
 
 def to_run(started: KnownRun | RunId) -> web.HTTPSeeOther:

@@ -21,7 +21,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_gateway.errors import Busy, RequestRefused
 from fastflow_gateway.http.access import check_access
 from fastflow_gateway.http.browsers import is_over_tls, wants_page
-from fastflow_gateway.http.request_metrics import REQUEST_METRICS
+from fastflow_gateway.http.request_metrics import REQUEST_METRICS, WAITED_S
 from fastflow_gateway.http.requests import LEFT, answer
 from fastflow_gateway.http.route import Handler
 from fastflow_gateway.http.sse import EVENT_STREAM
@@ -147,7 +147,8 @@ def shown_path(path: str, *, is_unknown: bool = False) -> str:
 def _note(request: web.Request, response: web.StreamResponse | web.HTTPException, start_s: float) -> None:
     status, took_s = response.status, asyncio.get_running_loop().time() - start_s
     is_stream = response.content_type == EVENT_STREAM
-    request.app[REQUEST_METRICS].record(request.method, _route(request), status, None if is_stream else took_s)
+    worked_s = took_s - request.get(WAITED_S, 0.0)
+    request.app[REQUEST_METRICS].record(request.method, _route(request), status, None if is_stream else worked_s)
     level = logging.DEBUG if status == LEFT or _QUIET.fullmatch(request.path) else logging.INFO
     is_unknown = request.match_info.http_exception is not None
     path = shown_path(request.path, is_unknown=is_unknown)

@@ -34,6 +34,7 @@ class Protocol(web.RequestHandler):
         "_unsent_since_s",
         "_wire",
         "client",
+        "wake_when_lost",
     )
 
     def __init__(self, server: web.Server, *, connections: Connections, **options: Any) -> None:
@@ -49,6 +50,8 @@ class Protocol(web.RequestHandler):
         self._body: StreamReader | None = None
         """Of the newest request, while it is not complete."""
         self.client = ""
+        self.wake_when_lost: set[asyncio.Event] = set()
+        """Set when the connection is lost: a handler that waits is not cancelled."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -61,6 +64,8 @@ class Protocol(web.RequestHandler):
         self._connections.closed(self)
         self._wire = None
         super().connection_lost(exc)
+        for wake in self.wake_when_lost:
+            wake.set()
 
     def data_received(self, data: bytes) -> None:
         if self._is_idle and not self._has_begun:

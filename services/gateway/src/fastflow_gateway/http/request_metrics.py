@@ -24,7 +24,8 @@ class RequestMetrics(Collector):
         self._registry = CollectorRegistry()
         self._seconds = Histogram(
             "fastflow_gateway_request_duration_seconds",
-            "Time until a request was answered, by method and route; streams of events are left out.",
+            "Time until a request was answered, by method and route, without streams of events and waits for "
+            "the end of a run.",
             ("method", "route"),
             buckets=BUCKETS_S,
             registry=self._registry,
@@ -57,4 +58,6 @@ class RequestMetrics(Collector):
             yield metric
 
 
+WAITED_S = web.RequestKey("WAITED_S", float)
+"""How long an answer was held back because its client wants to wait."""
 REQUEST_METRICS = web.AppKey("REQUEST_METRICS", RequestMetrics)

@@ -27,7 +27,9 @@ class Route(NamedTuple):
     summary: str = ""
     """One line for the OpenAPI document; pages have none."""
     answers: Mapping[int, Any] = {}
-    """Status to the type of the JSON body, or ``Media``. Errors that every route may give are not listed."""
+    """Status to the type of the JSON body, a tuple of such types, or ``Media``. Errors that every route may give are
+    not listed.
+    """
     query: type[msgspec.Struct] | None = None
     body: Any = None
     """Type of the JSON body, or ``Media``; None: no body."""

@@ -22,6 +22,7 @@ from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LinkSet
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
@@ -42,6 +43,7 @@ from fastflow_contracts.sessions.spent import SpentStore, SpentText
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
 from fastflow_gateway.readmodel.links import Links
+from fastflow_gateway.readmodel.pauses import KnownPauses
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
 from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.spent import SpentIds
@@ -71,6 +73,7 @@ class ReadModel:
         self.skips = Skips()
         self.links = Links()
         self.switches = Switches()
+        self.pauses = KnownPauses()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
         self.troubles = Troubles()
         self._spent = SpentIds()
@@ -95,6 +98,7 @@ class ReadModel:
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
             bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
             bucket_feed("switches", schedules.switches, self._on_switch, self.switches.clear),
+            bucket_feed("pauses", pause_sets(bus), self._on_pauses, self.pauses.clear),
             # Never forgotten on the way: an ended session must not count again while its record comes once more.
             bucket_feed("sessions", SpentStore(bus).records, self._on_spent, lambda: None, is_shown=False),
             bucket_feed("operations", OperationStore(bus).records, self._on_operation, self.operations.clear),
@@ -159,6 +163,10 @@ class ReadModel:
             return None
         return KnownRun(stored.run, stored.revision)
 
+    async def result(self, run: RunRecord) -> bytes | None:
+        """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""
+        return await self._store.result(run)
+
     async def letter(self, skip: SkipRecord) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
         return await self._letters.letter(skip.pipeline, skip.id) if skip.id is not None else None
@@ -174,7 +182,7 @@ class ReadModel:
 
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""
-        return Capacity(self.runners(now), self.runs.count(RunStatus.RUNNING), self._running_max)
+        return Capacity(self.runners(now), self.runs.count(RunStatus.RUNNING), self._running_max, self.pauses.now)
 
     def crashes(self, pipeline: str, now: datetime) -> tuple[RunRecord, ...]:
         """The crashed runs of a daemon's crash loop, newest first; empty if there is no loop."""
@@ -242,6 +250,9 @@ class ReadModel:
 
     def _on_switch(self, change: Change[JobRef, Switch]) -> None:
         self.switches.put(change.name, change.revision, is_on=change.value is None or change.value.enabled)
+
+    def _on_pauses(self, change: Change[str, PauseSet]) -> None:
+        self.pauses.put(change.value or NOT_PAUSED, change.revision)
 
     def _on_spent(self, change: Change[str, SpentText]) -> None:
         self._spent.add(change.name, change.stored_at)

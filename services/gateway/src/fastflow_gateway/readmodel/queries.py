@@ -114,6 +114,7 @@ def pipeline(model: ReadModel, record: PipelineRecord, *, last_runs: int) -> sha
         counts=model.runs.counts(record.name),
         last_runs=model.runs.latest(record.name, last_runs),
         crashes=model.crashes(record.name, now()),
+        paused=model.pauses.now.own(record.name),
     )
 
 
@@ -131,6 +132,7 @@ async def pipeline_detail(
         counts=model.runs.counts(record.name),
         last_runs=model.runs.latest(record.name, last_runs),
         crashes=model.crashes(record.name, now()),
+        paused=model.pauses.now.own(record.name),
         files=await files.texts(record),
         skips=model.skips.of(record.name, skips),
     )
@@ -184,7 +186,8 @@ def sync_logs(model: ReadModel) -> shapes.SyncLogs:
 
 def known_jobs(model: ReadModel, of: Iterable[PipelineRecord]) -> list[jobs.KnownJob]:
     """The jobs of these pipelines, as they are now."""
-    return jobs.listed(jobs.known_jobs(of, model.schedule_states, model.switches.off), now())
+    known = jobs.known_jobs(of, model.schedule_states, model.switches.off, model.pauses.now)
+    return jobs.listed(known, now())
 
 
 async def all_jobs(model: ReadModel) -> list[jobs.Job]:

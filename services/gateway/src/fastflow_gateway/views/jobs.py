@@ -12,6 +12,7 @@ from typing import assert_never
 
 from fastflow_api.shapes import Job, JobKind, NextRuns, Shape, Window
 from fastflow_contracts.bus.subjects import JobRef, job_id
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.schedules.schedule import (
     RESTART_ID,
@@ -35,6 +36,8 @@ class KnownJob(Shape, frozen=True, kw_only=True):
     """None: no scheduler has seen the job yet."""
     is_on: bool
     """Whether people left it switched on."""
+    is_paused: bool = False
+    """Whether a pause of its pipeline or of the installation holds it. It fires again when that ends."""
 
     @property
     def fires(self) -> bool:
@@ -42,7 +45,10 @@ class KnownJob(Shape, frozen=True, kw_only=True):
 
 
 def known_jobs(
-    records: Iterable[PipelineRecord], states: Mapping[JobRef, ScheduleState], switched_off: Collection[JobRef]
+    records: Iterable[PipelineRecord],
+    states: Mapping[JobRef, ScheduleState],
+    switched_off: Collection[JobRef],
+    pauses: PauseSet = NOT_PAUSED,
 ) -> list[KnownJob]:
     """The schedules of all pipelines with a valid version, in the order of *records* and of their files."""
     found = []
@@ -55,7 +61,15 @@ def known_jobs(
             state = states.get(job)
             if state is not None and state.definition != definition(schedule):
                 state = None
-            found.append(KnownJob(job=job, definition=schedule, state=state, is_on=job not in switched_off))
+            found.append(
+                KnownJob(
+                    job=job,
+                    definition=schedule,
+                    state=state,
+                    is_on=job not in switched_off,
+                    is_paused=pauses.of(record.name) is not None,
+                )
+            )
     return found
 
 
@@ -122,6 +136,6 @@ def _note(known: KnownJob, following: datetime | None) -> str | None:
     if not known.is_on:
         return "It is switched off."
     if following is not None:
-        return None
+        return "It is paused; its next slot counts once the pause has ended." if known.is_paused else None
     why = fault(known.definition)
     return "Its time has passed." if why is None else f"It never fires: {why}."

@@ -16,12 +16,14 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
+from fastflow_contracts.pipelines.pauses import PauseRecord
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once
 from fastflow_contracts.schedules.schedule import PipelineSchedule as SpecSchedule
+from fastflow_gateway.views.pauses import pause
 from fastflow_gateway.views.redaction import hidden, hide_secrets
 from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.run_shapes import mark
@@ -34,9 +36,10 @@ def pipeline(
     counts: RunCounts,
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord] = (),
+    paused: PauseRecord | None = None,
 ) -> shapes.Pipeline:
     """A pipeline. *last_runs*: newest first. *crashes*: the result of ``crash_loop.crash_loop``."""
-    return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes))
+    return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes, paused))
 
 
 def pipeline_detail(
@@ -45,12 +48,13 @@ def pipeline_detail(
     counts: RunCounts,
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord] = (),
+    paused: PauseRecord | None = None,
     files: Mapping[str, str],
     skips: Iterable[messages.SkipRecord],
 ) -> shapes.PipelineDetail:
     """A pipeline with details. *files*: stored texts by name. *skips*: newest first."""
     return shapes.PipelineDetail(
-        **_pipeline_fields(record, counts, last_runs, crashes),
+        **_pipeline_fields(record, counts, last_runs, crashes, paused),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
         webhooks=tuple(_webhooks(record)),
         skipped=tuple(map(skip, skips)),
@@ -138,6 +142,7 @@ def _pipeline_fields(
     counts: RunCounts,
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord],
+    paused: PauseRecord | None,
 ) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
@@ -165,6 +170,7 @@ def _pipeline_fields(
         "active_runs": counts.active,
         "last_runs": tuple(map(mark, last_runs)),
         "crash_loop": crash_loop(crashes),
+        "paused": pause(paused) if paused else None,
         "metadata": hidden(msgspec.to_builtins(spec)) if live else None,
     }
 

@@ -17,6 +17,7 @@ from fastflow_api.shapes import HIDDEN
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.chain import route_of
+from fastflow_contracts.runs.result import raw
 from fastflow_contracts.runs.run import Ended, Pending, Running, Verdict
 from fastflow_gateway.views.skipped import skip
 from fastflow_gateway.views.waiting import Capacity, waiting_on
@@ -63,14 +64,28 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
         route=route_of(record),
         operation_id=order.operation_id,
+        result_bytes=record.result_bytes,
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
 
 
-def run_detail(shown: shapes.Run, skips: Iterable[messages.SkipRecord]) -> shapes.RunDetail:
-    """A run with details. *skips*: the refused starts of pipelines after this one, newest first."""
-    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
+def run_detail(
+    shown: shapes.Run, skips: Iterable[messages.SkipRecord], result: bytes | None = None
+) -> shapes.RunDetail:
+    """A run with details.
+
+    Args:
+        shown: The run.
+        skips: The refused starts of pipelines after this one, newest first.
+        result: Its result, as JSON.
+    """
+    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)), result=raw(result))
+
+
+def with_result(shown: shapes.Run, result: bytes | None) -> shapes.RunWithResult:
+    """A run with its result, as JSON."""
+    return shapes.RunWithResult(**msgspec.structs.asdict(shown), result=raw(result))
 
 
 def mark(record: records.RunRecord) -> shapes.RunMark:

@@ -22,6 +22,7 @@ def sync_logs(record: SyncStatusRecord | None) -> shapes.SyncLogs:
 def sync_report(record: SyncReportRecord) -> shapes.SyncReport:
     return shapes.SyncReport(
         source=record.source,
+        branch=record.branch,
         commit=record.commit,
         started_at=record.started_at,
         finished_at=record.finished_at,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
+from fastflow_api.formatting import exact
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import Ended, Pending, Running
@@ -25,6 +27,7 @@ class Capacity(NamedTuple):
     running: int = 0
     running_max: int | None = None
     """MAX_CONCURRENT_RUNS when it was last applied. It may be off since then: no record shows that."""
+    pauses: PauseSet = NOT_PAUSED
 
 
 def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> str | None:
@@ -34,6 +37,9 @@ def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) 
             return None
         case Running(prepared_at=prepared_at):
             return ENVIRONMENT if prepared_at is None else None
+        case Pending() if (pause := held_by(record, capacity.pauses)) is not None:
+            what = "the installation" if pause is capacity.pauses.installation else record.pipeline
+            return f"the end of a pause: {pause_words(what, pause)}"
         case Pending() as state if state.not_before > now:
             seconds = max(1, round((state.not_before - now).total_seconds()))
             return f"{_what_is_due(record)}{_DUE}{_countdown(seconds)}"
@@ -41,6 +47,16 @@ def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) 
             return _waiting_on_room(record, capacity)
         case _:
             assert_never(record.state)
+
+
+def held_by(record: records.RunRecord, pauses: PauseSet) -> PauseRecord | None:
+    """The pause that keeps the run from beginning; None: there is none, or it has begun."""
+    return pauses.of(record.pipeline) if isinstance(record.state, Pending) and not record.attempts else None
+
+
+def pause_words(what: str, pause: PauseRecord) -> str:
+    """``etl was paused at 2026-03-01 12:00:00 UTC by Ada: the database is being moved``."""
+    return f"{what} was paused at {exact(pause.at)}{f' by {pause.by}' if pause.by else ''}: {pause.reason}"
 
 
 def without_time(words: str) -> str:

@@ -1,6 +1,7 @@
 """One attempt of one run, from the hint to the recorded end. I/O. The guarantees depend on the order of the steps.
 
-1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``).
+1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``). If it is paused, give it back
+   (``holding``).
 2. Prepare its environment (``preparing``).
 3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``attempt_sandbox``).
 4. Record that all of this is ready (``holding``), before step 5.
@@ -19,9 +20,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import Hint
+from fastflow_contracts.runs.result import told
 from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
@@ -164,6 +168,8 @@ class RunningAttempt:
             await recorder.resume()
         if isinstance(self._code, NoCode):
             return await recorder.give_up(RunErrorType.ENVIRONMENT_ERROR, self._code.reason)
+        if holding.state.prepared_at is None:
+            await holding.stop_if_paused(self._context.pauses)
         self._given = await holding.read_input()
         tokens = self._given.encrypted_env
         self._secrets = self._context.secrets.open(tokens, pipeline=holding.run.pipeline)
@@ -257,4 +263,13 @@ class RunningAttempt:
         return Handover(current_job, code.bundle)
 
     async def _record_end(self, outcome: AttemptOutcome) -> None:
-        await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))
+        changed = await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))
+        if changed.events and changed.run.result_bytes is not None:
+            await self._tell_result(changed.run, outcome.result)
+
+    async def _tell_result(self, run: RunRecord, result: bytes | None) -> None:
+        """Say which result the run has to those who listen now; the record is the truth."""
+        try:
+            await self._context.bus.tell(subjects.result(run.ref), told(run, result))
+        except BusError as error:
+            log.warning("result lost", run=run.id, error=str(error))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.pipelines.pauses import PauseSet
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.attempts.removals import Removals
@@ -25,6 +27,7 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     runner: str
     bus: Bus
     runs: RunStore
+    pauses: Bucket[str, PauseSet]
     bundles: Bundles
     sandboxes: Sandboxes
     removals: Removals

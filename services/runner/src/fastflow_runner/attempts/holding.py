@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.bus.subjects import PAUSE_KEY, RunRef
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.pauses import PauseSet
 from fastflow_contracts.runs.run import RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import CommandRefused, Finish, Prepare, Release
-from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
+from fastflow_contracts.runs.store import Changed, NoSuchRun, RunStore, Stored
 from fastflow_runner.attempts.outcome import Intent
 from fastflow_runner.sandbox.naming import AttemptId
 
@@ -85,7 +87,7 @@ class Holding:
             raise NotOurs(f"given back: {self.intent.abandoned}")
         raise StoppedEarly
 
-    async def change(self, command: Prepare | Release | Finish) -> None:
+    async def change(self, command: Prepare | Release | Finish) -> Changed:
         """Apply *command*. Waits for the bus as long as it takes. Raises ``NotOurs``."""
         while True:
             try:
@@ -106,12 +108,30 @@ class Holding:
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
                 log.info("attempt ended", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
-            return
+            return changed
 
     async def give_back(self, reason: str) -> None:
         """Let another runner begin the run: none of its code has run here, and no attempt is used up."""
         with suppress(NotOurs):
             await self.change(Release(epoch=self.state.epoch, reason=reason))
+
+    async def stop_if_paused(self, pauses: Bucket[str, PauseSet]) -> None:
+        """Give the run back if a pause holds it. Call this before anything is done for it. Raises ``NotOurs``.
+
+        The claim is stored before the pause is read. So a run that goes on was claimed before the pause was stored:
+        once a pause is stored, no run begins.
+        """
+        while not self.run.attempts:
+            try:
+                stored = await pauses.load(PAUSE_KEY, is_exact=True)
+            except BusError as error:
+                log.warning("pause not read", run=self.run.id, error=str(error))
+                await pause()
+                continue
+            if stored.value is not None and stored.value.of(self.run.pipeline) is not None:
+                await self.change(Release(epoch=self.state.epoch, reason="paused", held=True))
+                raise NotOurs("it is paused")
+            return
 
     async def read_input(self) -> RunInput:
         """Read the run's input. Waits for the bus as long as it takes. Raises ``NoSuchRun``."""

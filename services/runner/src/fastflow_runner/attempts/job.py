@@ -9,6 +9,7 @@ import msgspec
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.route import ROUTE_BYTES_MAX
+from fastflow_contracts.runs.result import RESULT_BYTES_MAX
 from fastflow_contracts.runs.run import ParentRun, RunInput, Running, RunRecord
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
@@ -21,6 +22,8 @@ EVENT_FILE = "FASTFLOW_EVENT_FILE"
 EVENT_HEADERS_FILE = "FASTFLOW_EVENT_HEADERS_FILE"
 ROUTE_FILE = "FASTFLOW_ROUTE_FILE"
 ROUTE_NAME = "route"
+RESULT_FILE = "FASTFLOW_RESULT_FILE"
+RESULT_NAME = "result"
 PARENT_VARIABLES = (
     "FASTFLOW_PARENT_RUN_ID",
     "FASTFLOW_PARENT_PIPELINE",
@@ -53,7 +56,8 @@ def job(
     assert isinstance(run.state, Running)
     python = prepared[0].python
     env = environment(run, given, secrets, public_url=public_url)
-    env.pop(ROUTE_FILE, None)
+    for name in (ROUTE_FILE, RESULT_FILE):
+        env.pop(name, None)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
     if given.event is not None:
@@ -76,7 +80,10 @@ def job(
         holds=tuple(each.hold for each in prepared if each.hold is not None),
         env=env,
         files=files,
-        answers=(AnswerFile(env=ROUTE_FILE, name=ROUTE_NAME, bytes_max=ROUTE_BYTES_MAX),),
+        answers=(
+            AnswerFile(env=ROUTE_FILE, name=ROUTE_NAME, bytes_max=ROUTE_BYTES_MAX),
+            AnswerFile(env=RESULT_FILE, name=RESULT_NAME, bytes_max=RESULT_BYTES_MAX),
+        ),
         timeout_s=run.order.limits.timeout_s,
         grace_s=GRACE_S,
         dead_after_s=dead_after_s,

@@ -14,9 +14,10 @@ import msgspec
 from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
+from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.state_machine import AttemptOutcome
-from fastflow_runner.attempts.job import ROUTE_NAME
+from fastflow_runner.attempts.job import RESULT_NAME, ROUTE_NAME
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Answer, Exited, Vanished
@@ -39,6 +40,11 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
     """The outcome to record for the attempt."""
     exit_code, error_type, message = _verdict(end, intent, seen)
     route, complaints = _route(end)
+    result, problem = _result(end)
+    if problem and error_type is None and not intent.cancelled:
+        error_type, message = RunErrorType.RESULT_ERROR, problem
+    elif problem:
+        complaints += (problem,)
     warnings = seen.warnings
     if isinstance(end, Exited) and end.oom and error_type is not RunErrorType.OOM:
         warnings += (f"a process that the script started was killed: {_memory(seen, end.files_bytes)}",)
@@ -56,6 +62,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         log_sequence=seen.log_sequence,
         cell_sequence=seen.cell_sequence,
         route=route,
+        result=result,
     )
 
 
@@ -81,6 +88,19 @@ def _route(end: Exited | Vanished) -> tuple[str | None, tuple[str, ...]]:
         return read_route(answer.data), ()
     except BadRoute as error:
         return None, (f"FASTFLOW_ROUTE_FILE was ignored: {error}",)
+
+
+def _result(end: Exited | Vanished) -> tuple[bytes | None, str]:
+    """The JSON that the script wrote, and what is wrong with it if it wrote something else."""
+    answer = end.answers.get(RESULT_NAME) if isinstance(end, Exited) else None
+    if answer is None:
+        return None, ""
+    try:
+        if answer.problem:
+            raise BadResult(f"{answer.problem}; write a plain file of JSON, without secrets.")
+        return read_result(answer.data), ""
+    except BadResult as error:
+        return None, f"FASTFLOW_RESULT_FILE holds no result: {error}"
 
 
 def _was_stopped(end: Exited | Vanished) -> bool:

@@ -222,7 +222,7 @@ class Pool(Generic[C]):
         """Turn *warm* into the sandbox of *spec*. Return False if it has died, or is of no use any more."""
         try:
             if not await self._sandboxes.is_current(warm.channel, spec):
-                log.info("warm sandbox out of date", sandbox=warm.name)
+                log.info("warm sandbox discarded", sandbox=warm.name, reason="its network is out of date")
                 await self._discard(warm)
                 return False
             if not warm.channel.is_over:

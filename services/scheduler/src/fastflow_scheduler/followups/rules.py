@@ -48,6 +48,7 @@ def react(
     made: Iterable[Link],
     given: RunInput,
     *,
+    result: bytes | None = None,
     depth_max: int = HOPS_MAX,
 ) -> list[Follow | Break]:
     """Decide what follows from the end of *run*.
@@ -57,6 +58,7 @@ def react(
         record: Its pipeline today.
         made: Links from the API.
         given: The input of *run*.
+        result: Its result, as JSON.
         depth_max: Most downstream starts one after the other.
     """
     if not isinstance(run.state, Ended):
@@ -64,7 +66,7 @@ def react(
     spec = record.live.spec if record and record.live else None
     links = merged(spec.downstream_triggers if spec else (), made)
     applying = [link for link in links if _applies(link, run.state, route_of(run))]
-    followers = _followers(run, applying, depth_max)
+    followers = _followers(run, applying, result, depth_max)
     if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
         followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
     return followers
@@ -77,10 +79,10 @@ def _applies(link: Link, state: Ended, route: str | None) -> bool:
     return wanted and link.on_route in (None, route)
 
 
-def _followers(run: RunRecord, links: Iterable[Link], depth_max: int) -> list[Follow | Break]:
+def _followers(run: RunRecord, links: Iterable[Link], result: bytes | None, depth_max: int) -> list[Follow | Break]:
     """Links that differ only in their route have the same target, which starts once."""
     found: list[Follow | Break] = []
-    event = finished_event(run)
+    event = finished_event(run, result)
     for link in {link.target: link for link in links}.values():
         edge = f"downstream/{link.target}"
         trigger = Trigger(

@@ -90,7 +90,8 @@ class RunEndedConsumer:
             given = await self._runs.input(run)
         except (NoSuchRun, Unreadable):
             given = RunInput()
-        for step in react(run, record, made, given, depth_max=self._depth_max):
+        result = await self._runs.result(run)
+        for step in react(run, record, made, given, result=result, depth_max=self._depth_max):
             match step:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
                     await self._starter.start(pipeline, trigger, run_id_for_child(run.id, edge), cause=cause)

@@ -1,4 +1,4 @@
-"""Follows runs and runners, tells the others, and does the due work: runs of lost runners, old records. I/O.
+"""Follows runs, runners and pauses, tells the others, and does the due work: runs of lost runners, old records. I/O.
 
 Every scheduler does all of it: repeating an action of another scheduler changes nothing.
 """
@@ -13,6 +13,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, pause_sets
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Expire
@@ -30,7 +31,7 @@ LOOK_S = 5.0
 
 
 class Reconciler:
-    """Follows runs and runners. One per scheduler."""
+    """Follows runs, runners and pauses. One per scheduler."""
 
     def __init__(
         self, bus: Bus, runs: RunStore, *, active: ActiveRuns, dispatcher: Dispatcher, due_work: DueWork
@@ -38,11 +39,13 @@ class Reconciler:
         self._bus = bus
         self._runs = runs
         self._presences = presences(bus)
+        self._pauses = pause_sets(bus)
         self._active = active
         self._dispatcher = dispatcher
         self._due_work = due_work
         dispatcher.free_slots = lambda: due_work.free_slots(at=_monotonic())
         self._caught_up = asyncio.Event()
+        self._knows_pauses = asyncio.Event()
         self._generation = bus.generation
 
     async def serve(self) -> None:
@@ -50,6 +53,7 @@ class Reconciler:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_runs(), name="follow-runs")
             group.create_task(self._follow_runners(), name="follow-runners")
+            group.create_task(self._follow_pauses(), name="follow-pauses")
             group.create_task(self._dispatch(), name="dispatch")
             group.create_task(self._act(), name="act")
 
@@ -83,8 +87,17 @@ class Reconciler:
                         self._due_work.see_runner(presence, at=_monotonic())
                 self._dispatcher.wake()
 
+    async def _follow_pauses(self) -> None:
+        async with aclosing(self._pauses.follow()) as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    self._dispatcher.hold(change.value or NOT_PAUSED)
+                if batch.caught_up:
+                    self._knows_pauses.set()
+
     async def _dispatch(self) -> None:
         await self._caught_up.wait()
+        await self._knows_pauses.wait()
         await self._dispatcher.serve()
 
     async def _act(self) -> None:

@@ -22,6 +22,7 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
@@ -61,6 +62,7 @@ class Clock:
         self._now = now
         self._pipelines = PipelineStore(bus)
         self._schedules = ScheduleStore(bus)
+        self._pauses = pause_sets(bus)
         self._states = States(bus)
         self._peers = Peers(bus)
         self._timetable = Timetable(is_own=self._peers.share.is_own, is_alone=self._peers.share.is_alone)
@@ -72,18 +74,22 @@ class Clock:
     async def serve(self) -> None:
         """Fire slots until cancelled."""
         knows_pipelines, knows_states, knows_switches = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        knows_pauses = asyncio.Event()
         pipelines = self._follow(self._pipelines.records, self._on_pipeline, knows_pipelines)
         states = self._follow(self._schedules.states, self._on_state, knows_states)
         switches = self._follow(self._schedules.switches, self._on_switch, knows_switches)
+        pauses = self._follow(self._pauses, self._on_pauses, knows_pauses)
         self._bus.wake_on_reconnect.add(self._changed)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(pipelines, name="follow-pipelines")
                 group.create_task(states, name="follow-schedules")
                 group.create_task(switches, name="follow-switches")
+                group.create_task(pauses, name="follow-pauses")
                 await knows_pipelines.wait()
                 await knows_states.wait()
                 await knows_switches.wait()
+                await knows_pauses.wait()
                 group.create_task(self._forget(), name="forget-schedules")
                 group.create_task(self._peers.serve(), name="peers")
                 while True:
@@ -145,6 +151,9 @@ class Clock:
 
     def _on_switch(self, change: Change[JobRef, Switch]) -> None:
         self._timetable.see_switch(change.name, is_on=change.value is None or change.value.enabled)
+
+    def _on_pauses(self, change: Change[str, PauseSet]) -> None:
+        self._timetable.see_pauses(change.value or NOT_PAUSED, self._now())
 
     async def _forget(self) -> None:
         while True:

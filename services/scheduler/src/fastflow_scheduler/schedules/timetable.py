@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slots import fault, next_slot
@@ -108,6 +109,9 @@ class Timetable:
     is_alone: Callable[[], bool] = lambda: True
     _able_since: datetime | None = None
     _able_at: datetime | None = None
+    _pauses: PauseSet = NOT_PAUSED
+    _resumed_at: dict[PipelineName, datetime] = field(default_factory=dict)
+    """When the last pause of a pipeline ended: its slots until then are missed."""
     _entries: dict[JobRef, _Entry] = field(default_factory=lambda: defaultdict(_Entry))
     _jobs_of: dict[PipelineName, set[JobRef]] = field(default_factory=lambda: defaultdict(set))
     _touched: dict[JobRef, None] = field(default_factory=dict)
@@ -147,6 +151,16 @@ class Timetable:
         self._entries[job].is_on = is_on
         self._touched[job] = None
 
+    def see_pauses(self, pauses: PauseSet, now: datetime) -> None:
+        """Take in what is paused. A paused schedule does not fire; what was due meanwhile is missed, as in downtime."""
+        former, self._pauses = self._pauses, pauses
+        for name, jobs in self._jobs_of.items():
+            was_paused, is_paused = (each.of(name) is not None for each in (former, pauses))
+            if was_paused and not is_paused:
+                self._resumed_at[name] = now
+            if was_paused != is_paused:
+                self._touched.update(dict.fromkeys(jobs))
+
     def able(self, now: datetime) -> None:
         """Take in that this scheduler can start runs at *now*. Call it about every second while that holds."""
         if self._able_at is None or not timedelta(0) <= now - self._able_at <= AWAY:
@@ -168,7 +182,7 @@ class Timetable:
         for job in list(islice(self._touched, most)):
             del self._touched[job]
             entry = self._entries[job]
-            entry.wake_at = entry.due_at = self._wake_at(entry, now)
+            entry.wake_at = entry.due_at = self._wake_at(job, entry, now)
             if entry.wake_at is not None:
                 heapq.heappush(self._heap, (entry.wake_at, job))
             elif entry.schedule is None and entry.state is None and entry.is_on and not entry.revision:
@@ -254,13 +268,15 @@ class Timetable:
             and entry.state.idle_since < now - REMEMBERED
         ]
 
-    def _wake_at(self, entry: _Entry, now: datetime) -> datetime | None:
+    def _wake_at(self, job: JobRef, entry: _Entry, now: datetime) -> datetime | None:
         entry.seems_missed = False
         if entry.is_busy or self._able_since is None:
             return None
         if entry.settled(now) is not None:
             wake_at = now
-        elif entry.schedule is None or entry.state is None or entry.state.idle_since is not None:
+        elif (
+            entry.schedule is None or entry.state is None or entry.state.idle_since is not None or self._is_paused(job)
+        ):
             return None
         else:
             assert entry.done_until is not None
@@ -271,10 +287,15 @@ class Timetable:
             wake_at = self._able_since + PATIENCE if entry.seems_missed else slot
         return max(wake_at, entry.not_before) if entry.not_before else wake_at
 
+    def _is_paused(self, job: JobRef) -> bool:
+        return self._pauses.of(job.pipeline) is not None
+
     def _action(self, job: JobRef, entry: _Entry, now: datetime) -> Action | None:
         if entry.settled(now) is not None:
             return Settle(job)
         if entry.schedule is None or entry.state is None or entry.state.idle_since is not None:
+            return None
+        if self._is_paused(job):
             return None
         assert entry.done_until is not None
         assert self._able_since is not None
@@ -282,7 +303,7 @@ class Timetable:
             entry.schedule,
             anchor=entry.state.anchor,
             done_until=entry.done_until,
-            able_since=self._able_since,
+            able_since=max(self._able_since, self._resumed_at.get(job.pipeline, self._able_since)),
             now=now,
         )
         return None if due is None else Fire(job, entry.schedule, due)

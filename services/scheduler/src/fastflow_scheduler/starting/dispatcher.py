@@ -19,6 +19,7 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.pauses import PauseSet
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import Pending, RunRecord
@@ -58,7 +59,9 @@ class Dispatcher:
 
     def begin(self) -> None:
         """Forget all runs: a new feed begins."""
+        pauses = self.queue.pauses
         self.queue = HintQueue(concurrent_max=self.queue.concurrent_max)
+        self.queue.hold(pauses)
 
     def see(self, run: RunRecord, revision: int) -> None:
         """Take in a change, in the order of the bus."""
@@ -68,6 +71,11 @@ class Dispatcher:
     def forget(self, run_id: RunId) -> None:
         """Take in that a record was deleted."""
         self.queue.forget(run_id)
+
+    def hold(self, pauses: PauseSet) -> None:
+        """Take in what is paused now: new runs of that get no hints."""
+        self.queue.hold(pauses)
+        self._changed.set()
 
     def wake(self) -> None:
         """Take in that slots may be free."""

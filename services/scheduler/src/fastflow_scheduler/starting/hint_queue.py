@@ -9,6 +9,8 @@ Every scheduler has such a queue and sees the same changes. What is outstanding,
 one hint for each attempt and refuses a second one.
 
 With a limit on concurrent runs, hints and running runs together do not exceed it.
+
+Runs that a pause holds stay outside of the queues. They get their old places when the pause ends.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import NamedTuple, TypeAlias, get_args
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
 
 REHINT_S = 10.0
@@ -104,6 +107,21 @@ class HintQueue:
         self._turns: dict[PipelineName, int] = {}
         """The last turn of each pipeline."""
         self._turns_taken = 0
+        self._pauses = NOT_PAUSED
+
+    def hold(self, pauses: PauseSet) -> None:
+        """Hold the runs that have not begun and fall under one of *pauses*, and no others any more."""
+        self._pauses = pauses
+        for lane in self._lanes.values():
+            lane.queues.clear()
+        hinted = {run_id for lane in self._lanes.values() for run_id in lane.hinted}
+        self._later = [waiting.place for waiting in self._waiting.values() if waiting.run.id not in hinted]
+        heapq.heapify(self._later)
+
+    @property
+    def pauses(self) -> PauseSet:
+        """What is paused, as far as known."""
+        return self._pauses
 
     def see(self, run: RunRecord, revision: int, *, at: float) -> None:
         """Take in a change, in the order of the bus."""
@@ -120,14 +138,14 @@ class HintQueue:
                 self._running.discard(run.id)
             return
         self._running.discard(run.id)
-        if known is not None and (known.run.state, known.run.releases) == (run.state, run.releases):
+        if known is not None and _turn_of(known.run) == _turn_of(run):
             known.run, known.revision = run, max(revision, known.revision)
             return
         if known is not None:
             self._drop(known)
         waiting = self._put(run, revision)
-        is_new = not run.attempts and not run.releases and run.state.not_before <= run.created_at
-        if is_new and self.is_following and not self.concurrent_max:
+        is_new = not run.attempts and not run.epoch and run.state.not_before <= run.created_at
+        if is_new and self.is_following and not self.concurrent_max and not self._is_held(run):
             self._mark(waiting, check_at=at + CREATOR_S)
 
     def forget(self, run_id: RunId) -> None:
@@ -143,8 +161,9 @@ class HintQueue:
         """
         if not isinstance(run.state, Pending) or run.state.not_before > now:
             return False
+        is_held = self._is_held(run)
         if not self.is_following:  # better one hint too many than a run that waits until all records are read
-            return not self.concurrent_max
+            return not self.concurrent_max and not is_held
         waiting = self._waiting.get(run.id)
         if waiting is None:
             if revision <= self._position:  # the feed has brought it, and it has moved on
@@ -153,7 +172,7 @@ class HintQueue:
         lane = self._lanes[run.order.kind]
         if lane.hinted.pop(run.id, None) is not None:  # the feed was faster, and took us for another scheduler
             heapq.heappush(self._later, waiting.place)
-        if self.concurrent_max or lane.queues or self._room(run.order.kind, free, at) <= 0:
+        if is_held or self.concurrent_max or lane.queues or self._room(run.order.kind, free, at) <= 0:
             return False
         self._mark(waiting, check_at=at + REHINT_S, was_hinted=True)
         return True
@@ -257,7 +276,12 @@ class HintQueue:
             place = heapq.heappop(self._later)
             if self._is_valid(place):
                 run = self._waiting[place[2]].run
+                if self._is_held(run):  # ``hold`` brings it back
+                    continue
                 heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), place)
+
+    def _is_held(self, run: RunRecord) -> bool:
+        return not run.attempts and self._pauses.of(run.pipeline) is not None
 
     def _tidy(self, lane: _Lane, name: PipelineName) -> bool:
         """Make the first place of a pipeline's queue a valid one. Returns whether there is one."""
@@ -275,3 +299,8 @@ class HintQueue:
             and waiting.place == place
             and place[2] not in self._lanes[waiting.run.order.kind].hinted
         )
+
+
+def _turn_of(run: RunRecord) -> tuple[object, ...]:
+    """What is new when a run waits again."""
+    return run.state, run.releases, run.epoch

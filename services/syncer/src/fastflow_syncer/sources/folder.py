@@ -47,6 +47,10 @@ class FolderSource:
     def label(self) -> str:
         return str(self._root)
 
+    @property
+    def branch(self) -> None:
+        return None
+
     async def snapshot(self) -> Snapshot:
         """List the child folders. A fingerprint is a hash of the paths, sizes, times and inodes below."""
         return await asyncio.to_thread(_snapshot, self._root, self._limits)

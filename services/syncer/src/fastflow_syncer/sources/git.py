@@ -51,6 +51,10 @@ class GitSource:
     def label(self) -> str:
         return self._label
 
+    @property
+    def branch(self) -> str:
+        return self._mirror.branch
+
     async def snapshot(self) -> Snapshot:
         """Fetch, then list. A folder's fingerprint is the id of its tree."""
         commit = await self._mirror.fetch()

@@ -89,6 +89,11 @@ class Mirror:
             self._write_private("ssh_key", text_file(credentials.ssh_key))
             self._write_private("known_hosts", text_file(credentials.ssh_known_hosts))
 
+    @property
+    def branch(self) -> str:
+        """The branch that it follows."""
+        return self._remote.branch
+
     async def fetch(self) -> Commit:
         """Fetch the newest commit of the branch.
 

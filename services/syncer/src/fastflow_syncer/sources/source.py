@@ -36,6 +36,10 @@ class Source(Protocol):
     def label(self) -> str:
         """The folder or repository for messages, without credentials."""
 
+    @property
+    def branch(self) -> str | None:
+        """The branch that it follows; None: it is no repository."""
+
     async def snapshot(self) -> Snapshot:
         """Take a snapshot of the source.
 

@@ -23,6 +23,7 @@ A server gives an account without streams a default answer to every JetStream re
 of all these requests replaces it, and it leads here, so that the narrow imports alone have an effect.
 """
 _JETSTREAM: Final = "$JS.API.>"
+_CORE: Final = (subjects.CALLS, subjects.RESULTS, subjects.SYNC, subjects.DRAINS, subjects.BEATS)
 
 Kind = Literal["service", "stream"]
 """``service``: requests go to the exporting account, answers come back. ``stream``: messages come from it."""
@@ -123,7 +124,7 @@ def _flows() -> Iterator[_Flow]:
 
 def _is_core(subject: str) -> bool:
     """Return whether *subject* is of messages between users, which no stream keeps."""
-    return subject in (subjects.SYNC, subjects.DRAINS, subjects.BEATS) or subject.startswith(subjects.INBOX)
+    return subject in _CORE or subject.startswith(subjects.INBOX)
 
 
 def _has_many_answers(subject: str) -> bool:

@@ -9,10 +9,11 @@ from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import kept_if_refused
-from fastflow_gateway.api.runs.answers import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, start_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.http.waiting import PREFER_HEADERS, WaitQuery, wait_of
 from fastflow_gateway.readmodel.queries import pipeline_name
 
 _KEY = "Idempotency-Key"
@@ -24,9 +25,10 @@ async def publish_event(request: web.Request) -> web.Response:
     if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
         raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is reserved; send the event with its own media type.")
     async with kept_if_refused(request.app, name, body, request.headers, Trigger(), status=422):
+        wait = wait_of(request)
         trigger = read_trigger(body, _headers(request))
     key = idempotency_key(request, _KEY) or trigger.key
-    return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))
+    return await start_answer(request, await runs.start(request.app, name, replace(trigger, key=key)), wait)
 
 
 def _headers(request: web.Request) -> dict[str, str]:
@@ -48,6 +50,7 @@ ROUTES = (
         "file that FASTFLOW_EVENT_FILE names.",
         STARTED,
         body=Media("*/*", "Any data, or an empty body."),
-        headers={_KEY: "Requests with the same key start one run. A CloudEvent has its own."},
+        query=WaitQuery,
+        headers={_KEY: "Requests with the same key start one run. A CloudEvent has its own."} | PREFER_HEADERS,
     ),
 )

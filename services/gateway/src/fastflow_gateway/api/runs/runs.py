@@ -8,12 +8,13 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.edits import Edits
-from fastflow_gateway.api.runs.answers import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer, start_answer
 from fastflow_gateway.api.runs.start import StartQuery
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import triggered_by
+from fastflow_gateway.http.waiting import PREFER_HEADERS, wait_of
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -30,9 +31,10 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Return one run with the newest skips that its end caused."""
+    """Return one run with its result and the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
-    return answer(run_shapes.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
+    skips = model.skips.after(known.run.id, SKIPS_SHOWN)
+    return answer(run_shapes.run_detail(queries.run(model, known.run), skips, await model.result(known.run)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
@@ -45,7 +47,7 @@ async def cancel_run(request: web.Request) -> web.Response:
 
 async def retry_run(request: web.Request) -> web.Response:
     """Start a new run with the event of an ended one, and its variables and parameters, changed or not."""
-    known, wanted = await _known(request), await _retry_body(request)
+    wait, known, wanted = wait_of(request), await _known(request), await _retry_body(request)
     key, who = idempotency_key(request, "Idempotency-Key"), triggered_by(request)
     edits = Edits(
         env_vars=wanted.env_vars,
@@ -54,7 +56,7 @@ async def retry_run(request: web.Request) -> web.Response:
         by_operator=query(request, StartQuery).allow_undeclared,
     )
     started = await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code, edits=edits)
-    return run_answer(request, started)
+    return await start_answer(request, started, wait)
 
 
 async def _retry_body(request: web.Request) -> shapes.RetryBody:
@@ -89,6 +91,6 @@ ROUTES = (
         STARTED,
         body=shapes.RetryBody,
         query=StartQuery,
-        headers={"Idempotency-Key": "Requests with the same key start one run."},
+        headers={"Idempotency-Key": "Requests with the same key start one run."} | PREFER_HEADERS,
     ),
 )

@@ -84,6 +84,6 @@ def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records
 
 def _late_slot(known: jobs.KnownJob, now: datetime) -> datetime | None:
     state = known.state
-    if state is None or not known.fires or state.idle_since is not None:
+    if state is None or not known.fires or known.is_paused or state.idle_since is not None:
         return None
     return next(iter(latest(known.definition, state.done_until, now - LATE, 1, state.anchor)), None)

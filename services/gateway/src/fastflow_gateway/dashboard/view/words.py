@@ -57,6 +57,10 @@ _ERRORS: Final = {
         "A secret could not be opened",
         "The script never started: a value of “encrypted_env” does not open here. The message below says why.",
     ),
+    ErrorType.RESULT_ERROR: (
+        "Its result is not usable",
+        "The script ended well, but the file FASTFLOW_RESULT_FILE holds something else than a result.",
+    ),
     ErrorType.LOST: (
         "The run was lost",
         "Its runner or sandbox was lost, so it is unknown how far the script got.",

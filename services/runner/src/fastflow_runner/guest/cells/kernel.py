@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ NEVER_S = 10**9
 """Seconds that nbclient waits for the outputs of an ended cell: no limit, passing them on may take long."""
 AHEAD_MESSAGES_MAX = 10
 """Messages that may arrive before they are read; then the kernel waits (``launch``)."""
+RESULT_S = 60.0
+"""Seconds that the kernel has to write the result."""
 KERNEL = "python3"
 _EXIT = "SystemExit"
 _NO_STDIN = "input() gets no answer in a pipeline; use parameters or environment variables instead"
@@ -176,7 +179,7 @@ class Kernel:
         """Execute one cell; return why it failed or ended the notebook, if it did, and its execution count."""
         cell = self._client.nb.cells[step.position]
         cell["execution_count"] = None
-        executing = asyncio.ensure_future(self._execute(cell, step.position))
+        executing = asyncio.ensure_future(self._execute(cell, step))
         stopped = asyncio.ensure_future(stopping.wait())
         try:
             done, _ = await asyncio.wait(
@@ -209,9 +212,11 @@ class Kernel:
             await ensure_async(manager.cleanup_resources())
         self._manager = client.km = client.kc = None
 
-    async def _execute(self, cell: Any, position: int) -> Failure | NotebookEnd | None:
+    async def _execute(self, cell: Any, step: Step) -> Failure | NotebookEnd | None:
         try:
-            await self._client.async_execute_cell(cell, position)
+            await self._client.async_execute_cell(cell, step.position)
+            if step.is_result:
+                return await self._keep_result()
         except CellExecutionError as error:
             if error.ename == _EXIT:
                 code = _exit_code(error.evalue)
@@ -227,6 +232,24 @@ class Kernel:
             await self.close()
             return failure
         return None
+
+    async def _keep_result(self) -> Failure | None:
+        """Make the value of the cell that was just executed the result of the run."""
+        client: Any = self._client.kc
+        asked = {"kept": "get_ipython().keep_result()"}  # see ``shell``
+        reply = await client.execute("", silent=True, user_expressions=asked, reply=True, timeout=RESULT_S)
+        answer = reply["content"].get("user_expressions", {}).get("kept", {})
+        try:
+            problem = ast.literal_eval(answer["data"]["text/plain"])
+        except (LookupError, TypeError, ValueError, SyntaxError):
+            problem = f"it could not be kept: {answer.get('evalue', 'no answer')}"
+        if problem is None:
+            self._report.noted("This cell has no value, so it gives the run no result.")
+        if not problem:
+            return None
+        failure = Failure("ResultError", f"the last expression of the cell tagged 'result' is no result: {problem}")
+        self._report.raised(failure.name, failure.value, [])
+        return failure
 
     async def _interrupt(self, executing: asyncio.Future[Failure | NotebookEnd | None]) -> None:
         assert self._manager is not None

@@ -9,10 +9,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .notebook_rules import CELLS_MAX, FORMAT, INJECTED_TAG, PARAMETERS_TAG, is_code, is_python, layout, text_of
+from .notebook_rules import (
+    CELLS_MAX,
+    FORMAT,
+    INJECTED_TAG,
+    PARAMETERS_TAG,
+    has_tag,
+    is_code,
+    is_python,
+    layout,
+    text_of,
+)
 
 INJECTED = -1
 """The index of the cell that sets parameters: it is not one of the notebook's own."""
+RESULT_TAG = "result"
+"""Tag of the cell whose last expression is the result of the run."""
 TITLE_CHARACTERS_MAX = 60
 NUMBER_MAX = 10**9
 """Upper bound of retries and seconds; a larger number is ignored."""
@@ -33,6 +45,8 @@ class Step(NamedTuple):
     retries: int = 0
     delay_s: float = 1.0
     timeout_s: float = 0.0
+    is_result: bool = False
+    """The value of its last expression is the result of the run."""
 
     @property
     def title(self) -> str:
@@ -236,6 +250,7 @@ def _step(index: int, position: int, cell: dict[str, Any], retry: Mapping[str, A
         retries=max(0, int(merged.get("retries", 0))),
         delay_s=max(0.0, float(merged.get("delay_seconds", 1.0))),
         timeout_s=max(0.0, float(merged.get("timeout", 0.0))),
+        is_result=has_tag(cell["metadata"].get("tags"), RESULT_TAG),
     )
 
 

@@ -1,4 +1,5 @@
-"""What a notebook's shell does here: ``exit`` ends the notebook, and a cell that installs packages fails.
+"""What a notebook's shell does here: ``exit`` ends the notebook, a cell that installs packages fails, and the value of
+a cell becomes the result of the run.
 
 The kernel loads this file; it needs IPython, and nothing of ours.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import json
+import os
 import re
 import shlex
 import warnings
@@ -48,6 +51,47 @@ def adapt(shell: Any) -> None:
     for name in INSTALLERS:
         shell.register_magic_function(_installer(name, shell.find_line_magic(name)), "line", name)
     shell.ast_transformers.append(_Installs())
+    value = CellValue()
+    shell.events.register("post_run_cell", value.remember)
+    shell.keep_result = value.keep
+
+
+class CellValue:
+    """The value of the last expression of the newest cell."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def remember(self, executed: Any) -> None:
+        """Take the value of an executed cell; None: it has none."""
+        self._value = executed.result
+
+    def keep(self) -> str | None:
+        """Write the value to the run's result file as JSON.
+
+        Returns:
+            What is wrong with it; empty: nothing. None: there is no value.
+        """
+        if self._value is None:
+            return None
+        try:
+            text = json.dumps(self._value, default=_plain, allow_nan=False, ensure_ascii=False)
+            Path(os.environ["FASTFLOW_RESULT_FILE"]).write_text(text, encoding="utf-8")
+        except Exception as error:  # whatever the value's own methods raise
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    """Return what stands in JSON for a value of no JSON type: frames become lists of objects."""
+    if hasattr(value, "to_json") and hasattr(value, "columns"):  # of pandas
+        return json.loads(value.to_json(orient="records", date_format="iso"))
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    for name in ("to_dicts", "tolist", "isoformat"):  # of polars, of NumPy, of dates
+        if callable(method := getattr(value, name, None)):
+            return method()
+    raise TypeError(f"a value of type {type(value).__name__} has no form in JSON")
 
 
 def install(words: list[str]) -> None:
