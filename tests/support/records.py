@@ -9,11 +9,13 @@ from typing import Any
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
-from fastflow_contracts.bus.subjects import Kind
+from fastflow_contracts.bus.subjects import Kind, VersionRef
 from fastflow_contracts.names import PipelineName, check_name
 from fastflow_contracts.pipelines.folder.bundle import Bundle, File, pack
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
-from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version, VersionRecord
+from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.pipelines.versions import version_id
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import AttemptRecord, Order, Pending, RunErrorType, RunRecord
 from tests.support.ids import fresh_run_id
@@ -87,6 +89,19 @@ async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> 
     record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
     return record
+
+
+async def list_version(
+    bus: Bus, name: str, bundle: Bundle, *, before: str = "", deployed: float = 0, **spec: Any
+) -> None:
+    """List a version that is not live, as a syncer would."""
+    await ObjectStore(bus).put(bundle.sha256, bundle.data)
+    version = Version(
+        bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=at(deployed), commit_subject="subject"
+    )
+    listed = VersionRecord(pipeline=check_name(name), version=version, deployed_at=at(deployed), before=before)
+    ref = VersionRef(listed.pipeline, version_id(bundle.sha256))
+    await PipelineStore(bus).versions.put(ref, listed, expect=None)
 
 
 def _file_name(keyword: str) -> str:

@@ -21,7 +21,7 @@ from fastflow_contracts.bus import objects
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
 from fastflow_contracts.runs import cells, limits, logs, messages, operations
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
@@ -56,6 +56,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "sync-status": SYNC_STATUS,
     "trigger": messages.TRIGGER,
     "troubles": TROUBLES,
+    "version": VERSION,
 }
 MAPS: Final = {
     "env",

@@ -27,7 +27,7 @@ from fastflow_gateway import app
 from fastflow_gateway.api import routes
 from fastflow_gateway.http.route import Route
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say, store
-from tests.support.records import a_bundle, a_presence, a_run, publish_pipeline
+from tests.support.records import a_bundle, a_presence, a_run, list_version, publish_pipeline
 
 KEY = "ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY="
 CELL = {"cell_type": "code", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
@@ -40,6 +40,7 @@ async def installation(bus: Bus) -> AsyncIterator[Client]:
     await publish_pipeline(
         bus, "demo", a_bundle(main_py="1"), webhook_key="hook", schedule_cron="@daily", tags=("a",), max_instances=4
     )
+    await list_version(bus, "demo", a_bundle(main_py="1"))
     await publish_pipeline(bus, "other", a_bundle(main_py="2"))
     async with (
         running_scheduler(bus),
@@ -94,7 +95,7 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
     book = a_bundle(main_ipynb=NOTEBOOK)
     await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
-    await finish(bus, await claim(bus, notebook))
+    await finish(bus, await claim(bus, notebook), result=b'{"rows": 3}')
     async with polite_runner(bus), installation(bus) as api:
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
@@ -114,6 +115,9 @@ async def _ask_about_pipelines(api: Client) -> None:
     assert await api.downstream_triggers("demo") == [made]
     assert [(edge.upstream, edge.downstream) for edge in (await api.graph()).edges] == [("demo", "other")]
     assert await api.remove_downstream_trigger("demo", made.id) == []
+    (version,) = (await api.versions("demo")).versions
+    assert (await api.pin("demo", version.id, reason="why")).pin is not None
+    assert (await api.unpin("demo")).pin is None
 
 
 async def _ask_about_operations(api: Client) -> None:
@@ -177,6 +181,7 @@ async def _ask_for_output(api: Client, run: Run, notebook: str) -> None:
     assert [cell.source for cell in (await api.cells(notebook)).cells] == ["1"]
     assert [event async for event in api.follow_cells(notebook)] == []
     assert json.loads(await api.notebook(notebook))["nbformat"] == 4
+    assert await api.result(notebook) == {"rows": 3}
 
 
 async def _ask_about_skips(bus: Bus, api: Client) -> None:

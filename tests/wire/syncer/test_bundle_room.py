@@ -15,6 +15,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore, Uploaded
 from fastflow_contracts.bus.streams import object_stream
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
@@ -76,6 +77,9 @@ async def test_many_versions_of_one_pipeline_make_room_for_each_other(bus: Bus, 
     stored = await ObjectStore(bus).uploaded()
     assert set(quiet) <= stored.keys()
     assert versions[-1] in stored
+    listed = [each.version.bundle for each in await PipelineStore(bus).versions_of(PipelineName("flood"))]
+    assert set(listed) <= stored.keys(), "a listed version can start"
+    assert versions[-1] in listed
     await new_version(bus, tmp_path, synced, "other")
     record, _ = await record_of(bus, "other")
     assert not record.problems

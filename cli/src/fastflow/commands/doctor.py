@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
@@ -11,7 +11,7 @@ from fastflow.errors import FAILED, OK
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
-from fastflow_api.shapes import Health, Runner
+from fastflow_api.shapes import Health, Pipeline, Runner
 
 
 @click.command()
@@ -21,11 +21,11 @@ def doctor(as_json: bool, target: FindTarget) -> None:
     """Show what is wrong with an installation, and what to do. Exit code 1 if a service cannot work, or not whole."""
 
     async def work(client: Client) -> int:
-        health, runners = await asyncio.gather(client.readiness(), client.runners())
+        health, runners, pipelines = await asyncio.gather(client.readiness(), client.runners(), client.pipelines())
         if as_json:
             print_json(health)
         else:
-            for subject, text in lines(health, runners):
+            for subject, text in (*lines(health, runners), *rollbacks(pipelines)):
                 click.echo(f"{subject:<10} {text}")
         return OK if is_whole(health) else FAILED
 
@@ -48,6 +48,13 @@ def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]
     for runner in runners:
         yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded if part not in health.degraded)
         yield from ((runner.id, sentence) for sentence in runner.unenforced)
+
+
+def rollbacks(pipelines: Iterable[Pipeline]) -> Iterator[tuple[str, str]]:
+    """Yield the pipelines whose newest version was rolled back."""
+    for each in pipelines:
+        if each.rolled_back is not None and each.why_not_newest is not None:
+            yield "rollback", f"{each.name}: {each.why_not_newest}"
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:

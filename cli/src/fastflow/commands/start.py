@@ -27,6 +27,7 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
     "-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter; also becomes a variable."
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
+@click.option("--version", metavar="ID", help="A kept version, from `fastflow versions NAME`; default: the live one.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @click.option("-w", "--wait", is_flag=True, help="Wait and print only the result, as JSON; the exit code is the run's.")
 @json_option
@@ -36,6 +37,7 @@ def run(
     env: tuple[str, ...],
     parameters: tuple[str, ...],
     run_config_id: str | None,
+    version: str | None,
     follow: bool,
     wait: bool,
     as_json: bool,
@@ -55,6 +57,7 @@ def run(
                 env_vars=env_vars,
                 parameters=given,
                 run_config_id=run_config_id,
+                version=version,
                 allow_undeclared=True,
                 wait_s=CALL_S if wait else 0,
             )

@@ -40,7 +40,7 @@ def _kinds(bus: Bus) -> Iterator[tuple[Bucket[Any, Any], str]]:
     runs, pipelines, schedules, operations = RunStore(bus), PipelineStore(bus), ScheduleStore(bus), OperationStore(bus)
     buckets: tuple[Bucket[Any, Any], ...] = (
         *(runs.records, runs.inputs),
-        *(pipelines.records, pipelines.sync_status, pipelines.link_sets),
+        *(pipelines.records, pipelines.versions, pipelines.sync_status, pipelines.link_sets),
         *(schedules.states, schedules.switches, pause_sets(bus)),
         *(presences(bus), troubles(bus)),
         SpentStore(bus).records,

@@ -32,7 +32,11 @@ async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: 
     with source_of(settings) as source:
         syncer = Syncer(
             source,
-            Publisher(bus, pipeline_bytes_max=settings.pipeline_bundles_bytes_max),
+            Publisher(
+                bus,
+                pipeline_bytes_max=settings.pipeline_bundles_bytes_max,
+                versions_max=settings.pipeline_versions_max,
+            ),
             limits=settings.folder_limits,
             policy=settings.policy,
         )

@@ -1,8 +1,9 @@
 """Makes room for a new bundle when the store gets full. ``evictable`` is the rule; the rest is I/O.
 
 While there is plenty of room, bundles stay as ``retire`` leaves them. Above ``PRESSURE`` each pipeline has a quota, and
-bundles that nothing needs go: first those that no record names, then those that only ended runs name, of the pipeline
-with the most bytes first. A bundle that a live version or a run that is not over needs never goes.
+bundles that nothing needs go: first those that no record names, then those that only ended runs and the list of
+versions name, of the pipeline with the most bytes first. A version whose bundle goes is listed no more. A bundle that a
+live version or a run that is not over needs never goes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_syncer.bundle_use import BundleUse, bundle_use
+from fastflow_syncer.versions import VersionList
 
 log = get_logger(__name__)
 
@@ -87,6 +89,7 @@ class BundleRoom:
     def __init__(self, bus: Bus, *, pipeline_bytes_max: int = PIPELINE_BYTES_MAX) -> None:
         self._bus = bus
         self._bundles = ObjectStore(bus)
+        self._versions = VersionList(bus)
         self._pipeline_bytes_max = pipeline_bytes_max
         self._before: tuple[BundleUse | None, float] = None, 0.0
 
@@ -115,6 +118,8 @@ class BundleRoom:
         quota = max(0, self._pipeline_bytes_max - size)
         gone = evictable(stored, use, pipeline_bytes_max=quota, excess_bytes=excess, at=now())
         for name in gone:
+            if name in use.ended:
+                await self._versions.forget(use.ended[name], name)
             await self._bundles.delete(name)
             log.info("bundle evicted", bundle=name)
         kept = _bytes_of(pipeline, stored, use, gone)

@@ -9,6 +9,7 @@ from fastflow_contracts.bus.bucket import Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.pipelines.versions import newest_bundle
 from fastflow_contracts.runs.store import RunStore
 
 
@@ -16,9 +17,9 @@ class BundleUse(NamedTuple):
     """The pipelines by the bundles that their records name."""
 
     needed: dict[str, PipelineName]
-    """A version is live, or a run that is not over has it."""
+    """A version is live or waits to be, or a run that is not over has it."""
     ended: dict[str, PipelineName]
-    """Only runs that are over name it: a retry of one would run it again."""
+    """Only the list of versions and runs that are over name it: a start, a pin or a retry would need it again."""
 
 
 async def bundle_use(bus: Bus) -> BundleUse | None:
@@ -32,9 +33,14 @@ async def bundle_use(bus: Bus) -> BundleUse | None:
         async for batch in pipelines:
             if _may_name_bundles(batch):
                 return None
-            needed |= {
-                each.value.live.bundle: each.value.name for each in batch.changes if each.value and each.value.live
-            }
+            for each in batch.changes:
+                if (pipeline := each.value) is not None and pipeline.live is not None:
+                    needed |= {pipeline.live.bundle: pipeline.name, newest_bundle(pipeline): pipeline.name}
+    async with aclosing(PipelineStore(bus).versions.once()) as versions:
+        async for listed in versions:
+            if _may_name_bundles(listed):
+                return None
+            ended |= {each.value.version.bundle: each.value.pipeline for each in listed.changes if each.value}
     async with aclosing(RunStore(bus).records.once()) as runs:
         async for records in runs:
             if _may_name_bundles(records):

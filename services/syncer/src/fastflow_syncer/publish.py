@@ -23,6 +23,7 @@ from fastflow_syncer.bundle_room import PIPELINE_BYTES_MAX, BundleRoom
 from fastflow_syncer.errors import SyncerError
 from fastflow_syncer.history import with_report
 from fastflow_syncer.record import Action, RecordChange
+from fastflow_syncer.versions import KEPT_MAX, VersionList
 
 TRIES_MAX: Final = 8
 """Attempts to load, decide and compare-and-set. An attempt fails when another writer wins."""
@@ -47,7 +48,8 @@ class Written(NamedTuple):
 class Publisher:
     """Writes pipelines and reports to the bus."""
 
-    def __init__(self, bus: Bus, *, pipeline_bytes_max: int = PIPELINE_BYTES_MAX) -> None:
+    def __init__(self, bus: Bus, *, pipeline_bytes_max: int = PIPELINE_BYTES_MAX, versions_max: int = KEPT_MAX) -> None:
+        self.versions = VersionList(bus, kept_max=versions_max)
         self._room = BundleRoom(bus, pipeline_bytes_max=pipeline_bytes_max)
         self._pipelines = PipelineStore(bus)
         self._bundles = ObjectStore(bus)

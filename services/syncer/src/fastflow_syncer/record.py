@@ -1,7 +1,8 @@
 """Decides the new record of a pipeline after its folder was read. Pure: old record and result in, new record out.
 
 An invalid version never becomes live; it changes only problems, notices and commit. An equal record is not written
-again, so a new revision means new content. A live version keeps the commit that introduced it.
+again, so a new revision means new content. A live version keeps the commit that introduced it. A pin, a rollback and
+what is known of its runs stay as they are: ``versions.deployed`` says what they mean for a new version.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from fastflow_contracts.pipelines.folder.examine import Found, FoundVersion
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.versions import deployed
 from fastflow_syncer.sources.source import Commit
 
 Action = Literal["added", "updated", "removed", "unchanged", "refused"]
@@ -31,19 +33,37 @@ def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, 
         old, before = None, PipelineRecord(name=found.name, seen_at=seen_at)
     else:
         before = old
-    live = before.live if found.version is None else _live(before.live, found.version, commit, seen_at)
-    record = msgspec.structs.replace(before, live=live, problems=found.problems, notices=found.notices, removed_at=None)
+    record = msgspec.structs.replace(before, problems=found.problems, notices=found.notices, removed_at=None)
     if found.version is None:
         same = before.problems == found.problems
         record = msgspec.structs.replace(record, commit=before.commit if same and old else _hash(commit))
         action: Action = "refused"
     else:
-        assert live is not None
-        record = msgspec.structs.replace(record, commit=live.commit)
+        version = version_of(found.version, commit, seen_at)
+        record = deployed(record, version)
+        assert record.live is not None
+        if record.held_back and record.held_back == before.held_back and not before.problems:
+            newest_commit = before.commit  # as a live version, it keeps the commit that introduced it
+        else:
+            newest_commit = version.commit if record.held_back else record.live.commit
+        record = msgspec.structs.replace(record, commit=newest_commit)
         action = "added" if before.live is None else "updated"
     if record == old:
         return RecordChange("unchanged" if action != "refused" else action, None)
     return RecordChange(action, msgspec.structs.replace(record, seen_at=seen_at))
+
+
+def version_of(found: FoundVersion, commit: Commit | None, seen_at: datetime) -> Version:
+    """Return the version that was found in *commit*."""
+    return Version(
+        bundle=found.bundle,
+        commit=_hash(commit),
+        commit_subject=None if commit is None else commit.subject,
+        spec=found.spec,
+        has_requirements=found.has_requirements,
+        python=found.python,
+        live_since=seen_at,
+    )
 
 
 def after_removal(old: PipelineRecord, seen_at: datetime) -> RecordChange:
@@ -61,22 +81,6 @@ def is_newer(old: PipelineRecord | None, looked_at: datetime, at: datetime) -> b
     *at* is the current time. A record from later than that comes from a wrong clock and is not newer.
     """
     return old is not None and looked_at < old.seen_at <= at
-
-
-def _live(old: Version | None, found: FoundVersion, commit: Commit | None, seen_at: datetime) -> Version:
-    new = Version(
-        bundle=found.bundle,
-        commit=_hash(commit),
-        commit_subject=None if commit is None else commit.subject,
-        spec=found.spec,
-        has_requirements=found.has_requirements,
-        python=found.python,
-        live_since=seen_at,
-    )
-    if old is None or old.bundle != new.bundle:
-        return new
-    # Same code, perhaps parsed by a later release: keep the commit that introduced it.
-    return msgspec.structs.replace(new, commit=old.commit, commit_subject=old.commit_subject, live_since=old.live_since)
 
 
 def _hash(commit: Commit | None) -> str | None:

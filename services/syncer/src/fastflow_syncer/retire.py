@@ -1,8 +1,8 @@
 """Removes unused bundles. ``retirable`` is the rule; the rest is I/O.
 
-A bundle is removed when it is old, no pipeline has it live and no run record names it, in two consecutive rounds. By
-the second round, a run started from a version that was just replaced has a record. The bus knows the age of a bundle,
-so two rounds soon after the start are enough, even if the syncer restarts every hour.
+A bundle is removed when it is old, no pipeline has it live or lists it, and no run record names it, in two consecutive
+rounds. By the second round, a run started from a version that was just replaced has a record. The bus knows the age of
+a bundle, so two rounds soon after the start are enough, even if the syncer restarts every hour.
 """
 
 from __future__ import annotations

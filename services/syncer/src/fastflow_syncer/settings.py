@@ -11,6 +11,7 @@ from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderL
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN, allowed_of
 from fastflow_contracts.service.settings import BadSettings, Env
 from fastflow_syncer.bundle_room import PIPELINE_BYTES_MAX
+from fastflow_syncer.versions import KEPT_MAX, VERSIONS_MAX
 
 
 class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
@@ -97,6 +98,17 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
             least=1,
         ),
     ] = PIPELINE_BYTES_MAX
+
+    pipeline_versions_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_PIPELINE_VERSIONS_MAX",
+            "How many versions of a pipeline stay listed and can be started or pinned; besides, those that are live, "
+            "pinned, or the way back.",
+            least=1,
+            most=VERSIONS_MAX,
+        ),
+    ] = KEPT_MAX
 
     @property
     def folder_limits(self) -> FolderLimits:

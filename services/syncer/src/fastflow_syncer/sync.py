@@ -20,9 +20,10 @@ from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.format.diagnostics import Problem
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
+from fastflow_contracts.pipelines.versions import version_id
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
-from fastflow_syncer.record import RecordChange, after_look, after_removal, is_newer
+from fastflow_syncer.record import RecordChange, after_look, after_removal, is_newer, version_of
 from fastflow_syncer.sources.source import Snapshot, Source
 
 log = get_logger(__name__)
@@ -156,6 +157,10 @@ class Syncer:
         try:
             if examined.bundle is not None and (why := await self._publisher.upload(found.name, examined.bundle)):
                 found, is_settled = replace(found, version=None, problems=(Problem(accepted=why),)), False
+            old = stored.value if is_known else None
+            if found.version is not None and examined.bundle is not None and not is_newer(old, started_at, now()):
+                version = version_of(found.version, snapshot.commit, started_at)
+                await self._publisher.versions.add(old, found.name, version, examined.bundle, snapshot.commit)
             written = await self._publisher.change(found.name, stored, decide)
         except (Rejected, Contended, BadToken) as error:
             log.error("pipeline not published", pipeline=name[:SHOWN_CHARACTERS_MAX], error=str(error))
@@ -163,6 +168,8 @@ class Syncer:
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
             log.info("pipeline changed", pipeline=name, action=written.action)
+            await self._shorten(written.now.value)
+            detail = detail or _why_not_live(written.now.value)
         # Not settled: an unreadable file may become readable and a full store empty without a new fingerprint, and a
         # later result of another syncer replaces ours.
         if is_settled and not is_newer(written.now.value, started_at, now()):
@@ -183,4 +190,20 @@ class Syncer:
             return PipelineChangeRecord(pipeline=name, action="refused", detail=str(error))
         if written.is_new:
             log.info("pipeline removed", pipeline=name)
+            await self._shorten(written.now.value)
         return PipelineChangeRecord(pipeline=name, action=written.action)
+
+    async def _shorten(self, record: PipelineRecord | None) -> None:
+        try:
+            if record is not None:
+                await self._publisher.versions.shorten(record)
+        except (BusError, TimeoutError) as error:  # the next change of the pipeline does it
+            log.warning("versions not shortened", error=str(error))
+
+
+def _why_not_live(record: PipelineRecord | None) -> str:
+    if record is None or not record.held_back:
+        return ""
+    if record.pin is not None:
+        return f"listed, not live: version {version_id(record.pin.bundle)} is pinned"
+    return "listed, not live: it was rolled back"

@@ -68,6 +68,37 @@ class Pipelines(Resource):
         path = f"/api/pipelines/{segment(name)}/daily-stats"
         return await self._connection.json("GET", path, shapes.DailyStats, query={"days": days})
 
+    async def versions(self, name: str) -> shapes.PipelineVersions:
+        """List the kept versions of one pipeline, newest first, with the pin and the rollback, if any.
+
+        Raises:
+            NotFound: There is no such pipeline.
+        """
+        return await self._connection.json("GET", f"{_path(name)}/versions", shapes.PipelineVersions)
+
+    async def pin(self, name: str, version: str, *, reason: str = "") -> shapes.PipelineVersions:
+        """Make a kept version live, and keep it live whatever is pushed.
+
+        Args:
+            name: The name of the pipeline.
+            version: The id of the version.
+            reason: Why, for others to read; at most 500 characters.
+
+        Raises:
+            NotFound: There is no such pipeline, or the version is not kept.
+        """
+        body = shapes.PinBody(version=version, reason=reason)
+        return await self._connection.json("PUT", f"{_path(name)}/pin", shapes.PipelineVersions, body=body)
+
+    async def unpin(self, name: str) -> shapes.PipelineVersions:
+        """Remove the pin: the newest version becomes live, unless it was rolled back.
+
+        Raises:
+            NotFound: There is no such pipeline.
+            Conflict: It is not pinned.
+        """
+        return await self._connection.json("DELETE", f"{_path(name)}/pin", shapes.PipelineVersions)
+
     async def graph(self) -> shapes.Graph:
         """Get the graph of which pipeline starts which, with missing pipelines and cycles."""
         return await self._connection.json("GET", "/api/pipelines/graph", shapes.Graph)
@@ -122,6 +153,10 @@ class Pipelines(Resource):
         """
         path = f"{_triggers(name)}/{segment(trigger_id)}"
         return await self._connection.json("DELETE", path, list[shapes.DownstreamTrigger])
+
+
+def _path(name: str) -> str:
+    return f"/api/pipelines/{segment(name)}"
 
 
 def _triggers(name: str) -> str:

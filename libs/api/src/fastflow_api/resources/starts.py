@@ -29,6 +29,7 @@ class Starts(Resource):
         env_vars: Mapping[str, str] | None = None,
         parameters: Mapping[str, Any] | None = None,
         run_config_id: str | None = None,
+        version: str | None = None,
         key: str | None = None,
         allow_undeclared: bool = False,
         wait_s: int = 0,
@@ -40,6 +41,7 @@ class Starts(Resource):
             env_vars: Variables; they override the pipeline's own. At most 50, of 16,384 characters each.
             parameters: Strings or any JSON values. Also variables, as text; they override *env_vars*.
             run_config_id: One of the pipeline's ``schedules[].id``; None: the pipeline's own configuration.
+            version: The id of a kept version, from ``versions``; None: the live one.
             key: Idempotency key: repeated calls with the same key start one run.
             allow_undeclared: Let *env_vars* and *parameters* set variables that the pipeline does not declare. For what
                 a person types; leave it out where you pass on what others say.
@@ -56,7 +58,10 @@ class Starts(Resource):
             TooMany: ``max_instances`` is reached.
         """
         body = shapes.RunBody(
-            env_vars=dict(env_vars or {}), parameters=dict(parameters or {}), run_config_id=run_config_id
+            env_vars=dict(env_vars or {}),
+            parameters=dict(parameters or {}),
+            run_config_id=run_config_id,
+            version=version,
         )
         path = f"/api/pipelines/{segment(name)}/run"
         given = {"allow_undeclared": "true"} if allow_undeclared else {}

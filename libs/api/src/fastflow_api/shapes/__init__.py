@@ -7,7 +7,17 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, PauseBody, RedriveBody, RetryBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import (
+    Body,
+    JobSwitch,
+    LinkBody,
+    PauseBody,
+    PinBody,
+    RedriveBody,
+    RetryBody,
+    RunBody,
+    SecretBody,
+)
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -63,6 +73,14 @@ from fastflow_api.shapes.runs import (
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
+from fastflow_api.shapes.versions import (
+    PipelineVersion,
+    PipelineVersions,
+    VersionDifferences,
+    VersionPackage,
+    VersionPin,
+    VersionRollback,
+)
 
 __all__ = [
     "HIDDEN",
@@ -110,9 +128,12 @@ __all__ = [
     "PauseBody",
     "Pauses",
     "Phases",
+    "PinBody",
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PipelineVersion",
+    "PipelineVersions",
     "PushAnswer",
     "RedriveBody",
     "Redriven",
@@ -141,8 +162,12 @@ __all__ = [
     "SyncReport",
     "SyncStatus",
     "TriggeredBy",
+    "VersionDifferences",
     "VersionNotice",
+    "VersionPackage",
+    "VersionPin",
     "VersionProblem",
+    "VersionRollback",
     "Webhook",
     "Window",
 ]

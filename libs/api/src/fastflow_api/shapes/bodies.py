@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,17 @@ class RunBody(Body, frozen=True, kw_only=True):
     """Parameters: strings, or any JSON values. Also environment variables, as text; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+    version: str | None = None
+    """The id of a kept version; null is the live one."""
+
+
+class PinBody(Body, frozen=True, kw_only=True):
+    """Which version stays live."""
+
+    version: str
+    """The id of a kept version."""
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why, for others to read."""
 
 
 class RetryBody(Body, frozen=True, kw_only=True):

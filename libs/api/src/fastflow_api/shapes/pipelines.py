@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fastflow_api.shapes.base import Shape
 from fastflow_api.shapes.pauses import Pause
 from fastflow_api.shapes.runs import RunMark, Skip
+from fastflow_api.shapes.versions import VersionPin, VersionRollback
 
 
 class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
@@ -93,6 +94,13 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     newest_commit: str | None
     """The commit of the newest version, valid or not."""
     live_since: datetime | None
+    version: str | None = None
+    """The id of the live version."""
+    why_not_newest: str | None = None
+    """A sentence that says why the live version is not the newest valid one; null: it is."""
+    pin: VersionPin | None = None
+    rolled_back: VersionRollback | None = None
+    """While the version that failed is the newest one."""
     schedules: tuple[Schedule, ...]
     run_config_ids: tuple[str, ...]
     total_runs: int

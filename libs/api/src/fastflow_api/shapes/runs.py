@@ -114,6 +114,8 @@ class Run(Shape, frozen=True, kw_only=True):
     with this id."""
     commit: str | None
     bundle: str
+    version: str = ""
+    """The id of the pipeline's version that it runs; empty: it never began."""
     kind: str
     """``script`` or ``notebook``."""
     python_version: str | None

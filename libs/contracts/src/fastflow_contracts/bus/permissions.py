@@ -78,8 +78,11 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
-                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_getting(
+                        subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS, subjects.SYNC_STATUS_KEY
+                    ),
+                    *_removing(subjects.PIPELINES),
                     *_keys(subjects.RUNNERS, subjects.service_keys(user.value)),
                     *_reading(bucket_stream(subjects.PIPELINES), bucket_stream(subjects.RUNS)),
                     *_objects(subjects.BUNDLES),
@@ -102,7 +105,9 @@ def grant(user: User) -> Grant:
                     *subjects.NOTICES,
                     *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
                     *_getting(subjects.INPUTS, subjects.INPUT_KEYS),
-                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),  # a rollback
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS),
+                    *_finding(bucket_stream(subjects.PIPELINES)),
                     *_getting(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.OPERATIONS, subjects.OPERATION_KEYS, subjects.OPERATION_ITEM_KEYS),
@@ -174,7 +179,8 @@ def grant(user: User) -> Grant:
                     *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_keys(subjects.OPERATIONS, subjects.OPERATION_KEYS, subjects.OPERATION_ITEM_KEYS),
                     *_getting(subjects.OPERATIONS, subjects.OPERATION_KEYS),
-                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),  # a pin
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_finding(bucket_stream(subjects.RUNS)),

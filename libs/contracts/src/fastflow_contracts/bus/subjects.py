@@ -80,6 +80,8 @@ INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
+VERSION_KEYS = "version.*.*"
+"""In the bucket of the pipelines. Syncers write them."""
 RUNNER_KEYS = "runner.*"
 RUNNER_ID_PATTERN = r"[A-Za-z0-9_=/-]{1,200}"
 SERVICE_KEYS = "service.*.*"
@@ -122,6 +124,14 @@ class ItemsRef(NamedTuple):
 
     operation: RunId
     chunk: int
+
+
+class VersionRef(NamedTuple):
+    """One version of one pipeline."""
+
+    pipeline: PipelineName
+    version: str
+    """``versions.version_id``."""
 
 
 class ServiceRef(NamedTuple):
@@ -281,6 +291,21 @@ def result(run: RunRef) -> str:
 
 def result_key(run: RunRef) -> str:
     return f"result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def version_key(version: VersionRef) -> str:
+    return f"version.{_token(version.pipeline)}.{_token(version.version)}"
+
+
+def version_keys_of(pipeline: PipelineName) -> str:
+    """Return the filter of the keys of all versions of *pipeline*."""
+    return f"version.{_token(pipeline)}.*"
+
+
+def parse_version_key(key: str) -> VersionRef:
+    """Return the version in a key. Raises ``BadToken`` or ``BadName``."""
+    pipeline, _, version = key.removeprefix("version.").partition(".")
+    return VersionRef(name_of(pipeline), text_of(version))
 
 
 def run_key(run: RunRef) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import BundleName, Count, Fact, Instant
+from fastflow_contracts.base import BundleName, Count, Fact, Instant, StoredRunId
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
@@ -23,13 +23,45 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     live_since: Instant
 
 
+class Pin(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """People keep one version live, whatever is pushed."""
+
+    bundle: BundleName
+    at: Instant
+    by: str = ""
+    """How they asked: ``manual`` in the dashboard, ``api`` with the token."""
+    reason: str = ""
+
+
+class Rollback(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A new version failed from its first run on, so the one before it is live again."""
+
+    bundle: BundleName
+    """The version that failed. It does not become live again until another one is pushed, or people pin it."""
+    to: BundleName
+    at: Instant
+    failures: Count
+
+
+class Trial(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """How the first runs of the live version ended, kept while it has ``rollback_after``."""
+
+    failed: tuple[StoredRunId, ...] = ()
+    is_passed: bool = False
+    """A run succeeded: later failures do not count."""
+
+
 class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of one pipeline. Stored under ``pipeline.<name>``; only syncers write it."""
+    """The state of one pipeline. Stored under ``pipeline.<name>``, changed by compare-and-set.
+
+    Syncers write what they see, gateways the pin, schedulers the trial and the rollback. Each changes its own part and
+    ``live`` by a function of ``versions``, and keeps the rest.
+    """
 
     v: Count = 1
     name: PipelineName
     live: Version | None = None
-    """The last valid version. None: there never was one."""
+    """What starts: the last valid version, unless a pin or a rollback holds that back. None: there never was one."""
     commit: str | None = None
     """Commit of the newest version seen, valid or not."""
     problems: tuple[Problem, ...] = ()
@@ -37,7 +69,48 @@ class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     notices: tuple[Notice, ...] = ()
     removed_at: Instant | None = None
     """When its folder disappeared. A removed pipeline is not listed; its runs stay."""
+    held_back: BundleName = ""
+    """The newest valid version, while it is not the live one."""
+    pin: Pin | None = None
+    rolled_back: Rollback | None = None
+    """The last rollback, while the version that failed is the newest one."""
+    trial: Trial | None = None
     seen_at: Instant
+    write_id: str = ""
+
+
+class PackageChange(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A requirement that is new, gone, or another one. None: it is not there."""
+
+    name: str
+    before: str | None = None
+    after: str | None = None
+
+
+class VersionChanges(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The names of what differs from the version before. The lists are bounded."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    packages: tuple[PackageChange, ...] = ()
+    unnamed: Count = 0
+    """How many differences the lists leave out."""
+
+
+class VersionRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A deployed version. Stored under ``version.<pipeline>.<id>``; only syncers write it."""
+
+    v: Count = 1
+    pipeline: PipelineName
+    version: Version
+    author: str | None = None
+    deployed_at: Instant
+    """When it became the newest one, the last time."""
+    before: BundleName = ""
+    """The version that was live then. Empty: none."""
+    changes: VersionChanges | None = None
+    """Since the version that was the newest one then. None: unknown."""
     write_id: str = ""
 
 
@@ -82,6 +155,8 @@ class SyncStatusRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 PIPELINE = Codec(PipelineRecord)
+
+VERSION = Codec(VersionRecord)
 
 SYNC_REPORT = Codec(SyncReportRecord)
 

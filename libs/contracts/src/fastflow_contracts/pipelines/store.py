@@ -1,4 +1,4 @@
-"""Pipelines on the bus: records, links and the status of syncs. I/O only."""
+"""Pipelines on the bus: records, versions, links and the status of syncs. I/O only."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.streams import WrongTopology
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.bus.subjects import VersionRef
+from fastflow_contracts.names import BadToken, PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord, check_pipeline
+from fastflow_contracts.pipelines.records import (
+    PIPELINE,
+    SYNC_STATUS,
+    VERSION,
+    PipelineRecord,
+    SyncStatusRecord,
+    VersionRecord,
+    check_pipeline,
+)
+from fastflow_contracts.pipelines.versions import check_version, version_id
 
 
 class PipelineStore:
@@ -25,6 +35,15 @@ class PipelineStore:
             name_in=subjects.any_name_in_pipeline_key,
             check=check_pipeline,
             together=True,
+        )
+        self.versions: Bucket[VersionRef, VersionRecord] = Bucket(
+            bus,
+            subjects.PIPELINES,
+            VERSION,
+            keys=subjects.VERSION_KEYS,
+            key_of=subjects.version_key,
+            name_in=subjects.parse_version_key,
+            check=check_version,
         )
         self.link_sets: Bucket[PipelineName, LinkSet] = Bucket(
             bus,
@@ -47,6 +66,26 @@ class PipelineStore:
         """
         record = await self.records.get(name)
         return record.value if record else None
+
+    async def version(self, name: PipelineName, version: str) -> VersionRecord | None:
+        """Return a kept version by its id or its bundle; None: it is not kept, or its record cannot be read.
+
+        Raises:
+            BusError: The bus fails.
+        """
+        try:
+            ref = VersionRef(name, version_id(version))
+            return (await self.versions.load(ref)).value if version else None
+        except BadToken:
+            return None
+
+    async def versions_of(self, name: PipelineName) -> list[VersionRecord]:
+        """Return the kept versions of a pipeline, the newest first, without unreadable ones.
+
+        Waits for the bus without a limit: set a timeout.
+        """
+        found = [record.value for record in await self.versions.items(subjects.version_keys_of(name))]
+        return sorted(found, key=lambda each: each.deployed_at, reverse=True)
 
     async def installation(self) -> str:
         """Return the name of the installation, which was made with the streams.

@@ -45,6 +45,8 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Of a retry: names of variables and parameters of that run to leave out."""
     code: RetriedCode = "same"
     """Of a retry: ``current`` takes today's version of the pipeline in place of that run's."""
+    version: str | None = None
+    """Start this kept version of the pipeline, by its id. None: the live one."""
     redrive_of: RunId | None = None
     """Start the kept message of this skip. ``key`` then asks for one more run of it."""
     accepted: bool = False

@@ -7,6 +7,7 @@ body of the HTTP API, or any other data, which the script receives as its event.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -28,6 +29,10 @@ SHOWN_CHARACTERS_MAX = 64
 """How much of a name an error text shows."""
 BODY_FIELDS = frozenset({"env_vars", "parameters", "run_config_id"})
 """A JSON object with no other fields is a run body."""
+OPERATOR_FIELDS = BODY_FIELDS | {"version"}
+"""What the run body of an operator may have."""
+VERSION_PATTERN = r"[0-9a-f]{12,64}"
+"""The id of a version, or the whole hash that it begins."""
 STRUCTURED = "application/cloudevents+json"
 REQUIRED_ATTRIBUTES = ("specversion", "id", "source", "type")
 """What every CloudEvent has."""
@@ -64,21 +69,33 @@ def read_trigger(payload: bytes, headers: Mapping[str, str], *, by_service: bool
     return trigger
 
 
-def read_run_body(body: Any) -> Trigger:
-    """Read the trigger from an HTTP run body (parsed JSON). Raises ``BadTrigger``, which names the field."""
+def read_run_body(body: Any, *, by_operator: bool = False) -> Trigger:
+    """Read the trigger from a run body.
+
+    Args:
+        body: The parsed JSON.
+        by_operator: It may choose a version: a holder of the token sent it to the API, or the dashboard's form did.
+
+    Raises:
+        BadTrigger: A field is not valid; the text names it.
+    """
     if not isinstance(body, dict):
         raise BadTrigger('the body must be a JSON object such as {} or {"env_vars": {"NAME": "value"}}.')
-    if unknown := sorted(map(str, body.keys() - BODY_FIELDS)):
-        raise BadTrigger(f"unknown field {_shown(unknown[0])}; a run body has env_vars, parameters and run_config_id.")
-    config = body.get("run_config_id")
+    fields = OPERATOR_FIELDS if by_operator else BODY_FIELDS
+    if unknown := sorted(map(str, body.keys() - fields)):
+        raise BadTrigger(f"unknown field {_shown(unknown[0])}; a run body has {', '.join(sorted(fields))}.")
+    config, version = body.get("run_config_id"), body.get("version")
     if config is not None:
         _check_run_config_id(config)
+    if version is not None:
+        _check_version(version)
     parameters = check_parameters(body.get("parameters"))
     return Trigger(
         env_vars=check_variables("env_vars", body.get("env_vars")),
         parameters=parameters.texts,
         json_parameters=parameters.json,
         run_config_id=config or None,
+        version=version or None,
     )
 
 
@@ -188,6 +205,8 @@ def _from_outside(trigger: Trigger) -> Trigger:
     for field in ("retry_of", "redrive_of"):
         if getattr(trigger, field) is not None:
             raise BadTrigger(f"{field} is for services; retry a run or redrive a skip over the HTTP API.")
+    if trigger.version is not None:
+        raise BadTrigger("version is for operators; start a run of an older version over the HTTP API.")
     return replace(trigger, triggered_by="bus", accepted=False, by_operator=False)
 
 
@@ -226,6 +245,8 @@ def _own(payload: bytes) -> Trigger:
             raise BadTrigger(f"json_parameters: {_shown(name)} is no parameter with JSON text.") from None
     if trigger.run_config_id is not None:
         _check_run_config_id(trigger.run_config_id)
+    if trigger.version is not None:
+        _check_version(trigger.version)
     for field in ("retry_of", "redrive_of"):
         if (run_id := getattr(trigger, field)) is not None:
             try:
@@ -276,6 +297,12 @@ def _check_run_config_id(config: Any) -> None:
             "run_config_id must be the id of one of the pipeline's schedules, "
             f"at most {ID_CHARACTERS_MAX} characters, or null."
         )
+
+
+def _check_version(version: Any) -> None:
+    """Raise ``BadTrigger`` if *version* cannot be the id of a version. Whether it is kept is not checked here."""
+    if not (isinstance(version, str) and (not version or re.fullmatch(VERSION_PATTERN, version))):
+        raise BadTrigger("version must be the id of a version of the pipeline, or null; see `fastflow versions NAME`.")
 
 
 def _shown(name: str) -> str:

@@ -41,6 +41,7 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
     """
     model = app[MODEL]
     # The model may be behind what the client already read from the bus: only the bus itself may say no.
+    # A chosen version has its own variables and configurations, which only the scheduler reads.
     if _refusal(name, await model.pipeline(name), trigger) is not None:
         refused = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
         if refused is not None:
@@ -132,6 +133,8 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
         return RequestRefused(409, f"{record.name} has no valid version: {problems}")
     if not record.live.spec.enabled:
         return RequestRefused(404, f'{record.name} is disabled; set "enabled": true in its metadata.')
+    if trigger.version is not None:
+        return None
     try:
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:

@@ -17,6 +17,7 @@ from fastflow_gateway.api import (
     secrets,
     skipped,
     sync,
+    versions,
     webhooks,
 )
 from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
@@ -27,6 +28,7 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *links.ROUTES,
     *pipelines.ROUTES,
+    *versions.ROUTES,
     *start.ROUTES,
     *publish.ROUTES,
     *ids.ROUTES,

@@ -27,6 +27,7 @@ from fastflow_gateway.dashboard import (
     secrets_page,
     skipped_page,
     start_page,
+    versions_form,
 )
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.errors import RequestRefused
@@ -64,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     *links_form.ROUTES,
     *pause_forms.ROUTES,
     *start_page.ROUTES,
+    *versions_form.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
     *again_page.ROUTES,

@@ -18,7 +18,7 @@ from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import public_address
 from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel import queries, version_queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.filters import PipelinesQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -65,6 +65,7 @@ async def show_pipeline(
         address=f"/pipelines/{quote(record.name)}" if webhook_base or flash or link_form else None,
         flash=flash,
         pipeline=pipeline,
+        versions=await version_queries.versions(model, record),
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),

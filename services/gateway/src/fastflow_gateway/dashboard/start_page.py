@@ -13,12 +13,13 @@ from fastflow_gateway.dashboard.view.start_form import StartForm, read_form, tri
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import form_of
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel import queries, version_queries
 from fastflow_gateway.readmodel.model import MODEL
 
 
 async def start_page(request: web.Request) -> web.Response:
-    return _page(request, await _record(request), StartForm(key=fresh_key()))
+    chosen = request.query.get("version", "")
+    return await _page(request, await _record(request), StartForm(key=fresh_key(), version=chosen))
 
 
 async def start(request: web.Request) -> web.Response:
@@ -28,7 +29,7 @@ async def start(request: web.Request) -> web.Response:
     try:
         started = await runs.start(request.app, record.name, trigger_of(form))
     except (BadTrigger, RequestRefused) as error:
-        return _page(request, record, form.refused(str(error), fresh_key()), status=error.status)
+        return await _page(request, record, form.refused(str(error), fresh_key()), status=error.status)
     raise to_run(started)
 
 
@@ -36,10 +37,16 @@ async def _record(request: web.Request) -> PipelineRecord:
     return await queries.pipeline_named(request.app[MODEL], request.match_info["name"])
 
 
-def _page(request: web.Request, record: PipelineRecord, form: StartForm, *, status: int = 200) -> web.Response:
+async def _page(request: web.Request, record: PipelineRecord, form: StartForm, *, status: int = 200) -> web.Response:
     pipeline = queries.pipeline(request.app[MODEL], record, last_runs=1)
     return request.app[RENDERER].page(
-        request, "start.html", status=status, here="pipelines", pipeline=pipeline, form=form
+        request,
+        "start.html",
+        status=status,
+        here="pipelines",
+        pipeline=pipeline,
+        form=form,
+        versions=(await version_queries.versions(request.app[MODEL], record)).versions,
     )
 
 

@@ -18,12 +18,13 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Change, Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
+from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LinkSet
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
-from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.limits import LimitSet
@@ -54,6 +55,8 @@ from fastflow_gateway.views.waiting import Capacity
 
 LATEST: Final = 10
 """Newest runs of a pipeline to look at: a crash loop has a restart among them."""
+VERSIONS_S: Final = 10.0
+"""How long reading the versions of one pipeline may take."""
 SKIPS_READ: Final = 3 * SKIPS_MAX
 """Messages of the stream to go back at the start: a skip is two, and one more once it is redriven."""
 
@@ -66,6 +69,7 @@ class ReadModel:
         self._pipeline_store = PipelineStore(bus)
         self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
+        self._pipeline_revisions: dict[PipelineName, int] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self._running_max: int | None = None
         self._watchers = Watchers()
@@ -93,7 +97,7 @@ class ReadModel:
             ),
             bucket_feed("runners", presences(bus), self._on_runner, self._runners.clear, is_shown=False),
             bucket_feed("services", troubles(bus), self.troubles.put, self.troubles.clear, is_shown=False),
-            bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._pipelines.clear),
+            bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._forget_pipelines),
             bucket_feed("sync", pipelines.sync_status, self._on_sync, self._forget_sync),
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
             bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
@@ -150,6 +154,14 @@ class ReadModel:
         if record is None or is_fresh:
             record = (await self._pipeline_store.records.load(name)).value
         return record if record is not None and record.removed_at is None else None
+
+    async def versions_of(self, name: PipelineName) -> list[VersionRecord]:
+        """The kept versions of a pipeline, newest first. Raises ``Unavailable`` if the bus does not show them soon."""
+        try:
+            async with asyncio.timeout(VERSIONS_S):
+                return await self._pipeline_store.versions_of(name)
+        except TimeoutError:
+            raise Unavailable(f"the bus did not show the versions of {name} within {VERSIONS_S:g} s.") from None
 
     async def run(self, run_id: RunId) -> KnownRun | None:
         """Find a run; None if it does not exist or its record is unreadable. Raises ``BusError``."""
@@ -226,12 +238,24 @@ class ReadModel:
     def _on_links(self, change: Change[PipelineName, LinkSet]) -> None:
         self.links.put(change.name, change.value or LinkSet(), change.revision)
 
+    def put_pipeline(self, record: PipelineRecord, revision: int) -> None:
+        """Take in a record that this gateway has just written, before the feed brings it."""
+        if revision > self._pipeline_revisions.get(record.name, 0):
+            self._pipelines[record.name], self._pipeline_revisions[record.name] = record, revision
+
     def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
         name, record = change.name, change.value  # of a folder with any name: its record says what is wrong
+        if change.revision < self._pipeline_revisions.get(name, 0):
+            return
+        self._pipeline_revisions[name] = change.revision
         if record is None:
             self._pipelines.pop(name, None)
         else:
             self._pipelines[name] = record
+
+    def _forget_pipelines(self) -> None:
+        self._pipelines.clear()
+        self._pipeline_revisions.clear()
 
     def _on_sync(self, change: Change[str, SyncStatusRecord]) -> None:
         self.sync = change.value

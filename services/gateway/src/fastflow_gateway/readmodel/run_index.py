@@ -77,6 +77,8 @@ class RunIndex:
         at runs that it does not ask for, and a change costs the same however many runs are active."""
         self._children: defaultdict[RunId, Positions] = defaultdict(Positions)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
+        self._by_version: dict[tuple[str, str], dict[RunStatus, int]] = {}
+        """By pipeline and bundle."""
 
     def put(self, run: RunRecord, revision: int) -> bool:
         """Store a version of a run. Returns whether it is newer than the known one."""
@@ -89,14 +91,14 @@ class RunIndex:
         if old is not None and _fixed(old) != _fixed(run):
             self.remove(run.id)  # no version of a run changes them, but anyone with the bus may write one that does
             previous = old = None
-        self._counts[run.pipeline].count(run)
+        self._count(run)
         if old is None:
             for group in _groups(run, None):
                 self._orders[group].add(position)
             if run.order.parent_run_id is not None:
                 self._children[run.order.parent_run_id].add(position)
         else:
-            self._counts[run.pipeline].count(old, times=-1)
+            self._count(old, times=-1)
         if previous is None or previous.status is not run.status:
             for group in _groups(run, run.status):
                 self._orders[group].add(position)
@@ -111,7 +113,7 @@ class RunIndex:
         """Remove a run whose record is deleted."""
         known = self.get(run_id)
         if known is not None:
-            self._counts[known.run.pipeline].count(known.run, times=-1)
+            self._count(known.run, times=-1)
             self._forget(known.run)
 
     def get(self, run_id: RunId) -> KnownRun | None:
@@ -152,6 +154,10 @@ class RunIndex:
         """The totals of a pipeline: a live view, not a copy."""
         return self._counts.get(pipeline) or RunCounts()
 
+    def counts_of_version(self, pipeline: str, bundle: str) -> dict[RunStatus, int]:
+        """How many runs of one version there were, by status; a status without runs may be missing."""
+        return dict(self._by_version.get((pipeline, bundle), {}))
+
     def all_counts(self) -> dict[str, RunCounts]:
         """Totals by pipeline, for all that ever had a run."""
         return dict(self._counts)
@@ -176,6 +182,13 @@ class RunIndex:
     ) -> Positions:
         """The positions of all runs of a group."""
         return self._orders.get((pipeline, status, triggered_by)) or Positions()
+
+    def _count(self, run: RunRecord, *, times: int = 1) -> None:
+        self._counts[run.pipeline].count(run, times=times)
+        of_version = self._by_version.setdefault((run.pipeline, run.order.bundle), {})
+        of_version[run.status] = of_version.get(run.status, 0) + times
+        if not any(of_version.values()):
+            del self._by_version[run.pipeline, run.order.bundle]
 
     def _forget_oldest(self) -> None:
         heads = [order.oldest for status in OVER if (order := self._order(status=status))]

@@ -18,11 +18,13 @@ from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.pauses import PauseRecord
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.versions import version_id
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once
 from fastflow_contracts.schedules.schedule import PipelineSchedule as SpecSchedule
+from fastflow_gateway.views import versions
 from fastflow_gateway.views.pauses import pause
 from fastflow_gateway.views.redaction import hidden, hide_secrets
 from fastflow_gateway.views.run_counts import RunCounts
@@ -162,6 +164,10 @@ def _pipeline_fields(
         "commit_subject": live.commit_subject if live else None,
         "newest_commit": record.commit,
         "live_since": live.live_since if live else None,
+        "version": version_id(live.bundle) if live else None,
+        "why_not_newest": versions.why_not_newest(record),
+        "pin": versions.pin(record),
+        "rolled_back": versions.rollback(record),
         "schedules": tuple(map(schedule, spec.schedule_list())),
         "run_config_ids": tuple(entry.id for entry in spec.schedules),
         "total_runs": counts.total,

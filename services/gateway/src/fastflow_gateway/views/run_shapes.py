@@ -14,6 +14,7 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
+from fastflow_contracts.pipelines.versions import version_id
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.chain import route_of
@@ -53,6 +54,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         refused=record.is_refused,
         commit=order.commit,
         bundle=order.bundle,
+        version=version_id(order.bundle),
         kind=order.kind,
         python_version=_python_version(record),
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,

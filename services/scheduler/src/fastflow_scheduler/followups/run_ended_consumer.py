@@ -26,6 +26,7 @@ from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
+from fastflow_scheduler.followups.trials import Trials
 from fastflow_scheduler.starting.starter import Starter
 
 log = get_logger(__name__)
@@ -59,6 +60,7 @@ class RunEndedConsumer:
         self._runs = runs
         self._pipelines = PipelineStore(bus)
         self._starter = starter
+        self._trials = Trials(bus)
         self._depth_max = depth_max
 
     async def serve(self) -> None:
@@ -84,6 +86,7 @@ class RunEndedConsumer:
 
     async def _react(self, run: RunRecord) -> None:
         record, made = await asyncio.gather(self._pipelines.get(run.pipeline), self._pipelines.links_of(run.pipeline))
+        await self._trials.ended(run, record)  # first: a restart takes the version that is live then
         if record is None and not made:
             return
         try:

@@ -76,8 +76,12 @@ def admit(
     cause: Cause,
     defaults: Defaults,
     now: datetime,
+    chosen: Version | None = None,
 ) -> Admitted | Skipped:
-    """Make the run that *trigger* starts on the pipeline's live version, or the reason why it starts none.
+    """Make the run that *trigger* starts, or the reason why it starts none.
+
+    The pipeline's live version decides whether it may start and how many may run; *chosen*, or else the live version,
+    what runs.
 
     Raises ``UnknownPipeline``.
     """
@@ -88,8 +92,9 @@ def admit(
         return _disabled(name)
     if cause.schedule is not None and not record.live.spec.has_active(cause.schedule):
         return Skipped(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
+    version = chosen or record.live
     try:
-        config = record.live.spec.run_config(trigger.run_config_id)
+        config = version.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return Skipped(status=422, reason=str(error))
     if refused_variable := refusal(
@@ -99,9 +104,9 @@ def admit(
     given = _input(config, trigger, cause)
     order = Order(
         kind=config.type,
-        bundle=record.live.bundle,
-        commit=record.live.commit,
-        python_version=choose(config.python_version or record.live.python, defaults.python_version),
+        bundle=version.bundle,
+        commit=version.commit,
+        python_version=choose(config.python_version or version.python, defaults.python_version),
         triggered_by=trigger.triggered_by,
         run_config_id=trigger.run_config_id,
         schedule=cause.schedule,

@@ -22,6 +22,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.pipelines.versions import not_kept
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
@@ -209,7 +210,15 @@ class Starter:
         record = await self._pipelines.get(name)
         at = self._clock()
         if trigger.retry_of is None:
-            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
+            chosen = None
+            if trigger.version is not None:
+                kept = await self._pipelines.version(name, trigger.version)
+                if kept is None:
+                    return Skipped(status=404, reason=not_kept(name, trigger.version))
+                chosen = kept.version
+            return admit(
+                name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at, chosen=chosen
+            )
         try:
             former = (await self._runs.load(RunRef(name, trigger.retry_of))).run
             given = await self._runs.input(former)

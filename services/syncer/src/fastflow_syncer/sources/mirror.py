@@ -46,6 +46,7 @@ LISTING_BYTES_MAX: Final = 16 * 1024 * 1024
 LFS_BYTES_MAX: Final = 2 * 1024**3
 """Files of Git LFS that the mirror keeps; with more, all of them are removed."""
 SUBJECT_CHARS_MAX: Final = 200
+AUTHOR_CHARS_MAX: Final = 100
 
 _REF: Final = "refs/fastflow/followed"
 _TEXT_BYTES_MAX: Final = 1024 * 1024
@@ -215,13 +216,14 @@ class Mirror:
         return directory
 
     async def _commit(self) -> Commit:
-        printed = await self._read("log", "-1", "--no-show-signature", "--format=%H%x00%at%x00%s", _REF)
-        commit, authored_s, subject = printed.decode(errors="replace").rstrip("\n").split("\0", 2)
+        printed = await self._read("log", "-1", "--no-show-signature", "--format=%H%x00%at%x00%an%x00%s", _REF)
+        commit, authored_s, author, subject = printed.decode(errors="replace").rstrip("\n").split("\0", 3)
         try:
             authored_at = datetime.fromtimestamp(int(authored_s), UTC)
         except (ValueError, OverflowError, OSError):
             authored_at = None
-        return Commit(commit, authored_at, bundle.shown(subject[:SUBJECT_CHARS_MAX]))
+        shown = bundle.shown(subject[:SUBJECT_CHARS_MAX])
+        return Commit(commit, authored_at, shown, bundle.shown(author[:AUTHOR_CHARS_MAX]) or None)
 
     async def _listing(self, *args: str) -> list[TreeEntry]:
         printed = await self._read("ls-tree", "-z", "--full-tree", *args)

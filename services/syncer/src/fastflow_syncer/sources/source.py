@@ -18,6 +18,8 @@ class Commit(msgspec.Struct, frozen=True):
     authored_at: datetime | None
     """None if the commit has no valid time."""
     subject: str
+    author: str | None = None
+    """The name only, without the address."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -48,6 +48,9 @@ SPECS = {
         default_env={"MODE": "dry"},
         accepts_env=("DAY", "CUSTOMER_*"),
     ),
+    "rollback_after": PipelineSpec(
+        description="Ein neuer Stand, der dreimal scheitert, wird zurückgenommen", rollback_after=3
+    ),
     "notebook": PipelineSpec(
         type="notebook",
         description="Notebook mit Zellen-Retries",

@@ -31,6 +31,7 @@ from fastflow_contracts.pipelines.format.value_types import (
     EnvPattern,
     EnvValue,
     FernetToken,
+    FirstFailures,
     Flag,
     Instances,
     IntervalSeconds,
@@ -176,6 +177,10 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     max_instances: Annotated[
         Instances | None,
         says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
+    ] = None
+    rollback_after: Annotated[
+        FirstFailures | None,
+        says("A new version whose first this many runs all fail is rolled back to the one before it."),
     ] = None
     restart_on_crash: Annotated[Flag, says("Start again after FAILED.")] = False
     restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = COOLDOWN_S

@@ -21,6 +21,7 @@ from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
 
 COUNT_MAX = 1_000
+FIRST_FAILURES_MAX = 100
 """Limit for retries of one run, and for simultaneous runs."""
 ID_CHARACTERS_MAX = 128
 """Longest id of a run configuration."""
@@ -135,6 +136,16 @@ Instances = Annotated[
         type="integer",
         minimum=1,
         maximum=COUNT_MAX,
+    ),
+]
+FirstFailures = Annotated[
+    int,
+    _rule(
+        f"a whole number from 1 to {FIRST_FAILURES_MAX}; leave it out to keep each version, however it fails",
+        value_parsers.whole(1, FIRST_FAILURES_MAX),
+        type="integer",
+        minimum=1,
+        maximum=FIRST_FAILURES_MAX,
     ),
 ]
 Factor = Annotated[

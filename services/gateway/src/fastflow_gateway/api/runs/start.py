@@ -43,7 +43,7 @@ async def start_run(request: web.Request) -> web.Response:
     body = await body_of(request)
     wanted = Trigger(triggered_by=triggered_by(request))
     async with kept_if_refused(request.app, name, body, request.headers, wanted, status=422):
-        trigger = read_run_body(_json(body))
+        trigger = read_run_body(_json(body), by_operator=True)
     trigger = replace(
         trigger,
         triggered_by=triggered_by(request),

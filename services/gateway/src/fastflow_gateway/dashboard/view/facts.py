@@ -87,6 +87,8 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
         found.append(FactRow(name="Finished", at=run.finished_at))
     if run.route is not None:
         found.append(FactRow(name="Route", text=run.route))
+    if run.version:
+        found.append(FactRow(name="Version", text=run.version, mono=True))
     if run.commit is not None:
         found.append(FactRow(name="Commit", text=words.commit(run.commit), mono=True, title=run.commit))
     found += [

@@ -24,6 +24,7 @@ class StartForm(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     run_config_id: str = ""
+    version: str = ""
     env: tuple[Pair, ...] = ()
     parameters: tuple[Pair, ...] = ()
     error: str | None = None
@@ -50,6 +51,7 @@ def read_form(fields: Iterable[Pair]) -> StartForm:
     return StartForm(
         key="".join(given["key"][:1])[:KEY_CHARACTERS_MAX],
         run_config_id="".join(given["run_config_id"][:1]),
+        version="".join(given["version"][:1]),
         env=_rows(given["env_name"], given["env_value"]),
         parameters=_rows(given["param_name"], given["param_value"]),
     )
@@ -61,8 +63,9 @@ def trigger_of(form: StartForm) -> Trigger:
         "env_vars": pairs("Environment variable", form.env),
         "parameters": pairs("Parameter", form.parameters),
         "run_config_id": form.run_config_id or None,
+        "version": form.version or None,
     }
-    return replace(read_run_body(body), triggered_by="manual", by_operator=True, key=form.key or None)
+    return replace(read_run_body(body, by_operator=True), triggered_by="manual", by_operator=True, key=form.key or None)
 
 
 def pairs(what: str, rows: tuple[Pair, ...]) -> dict[str, str]:
