@@ -123,3 +123,21 @@ def test_auto_goes_on_without_it_and_says_why(installation: Installation) -> Non
     assert installation.wait() == 1
     assert "install slirp4netns or passt" in "".join(installation.printed)
     assert "--sandbox process" in "".join(installation.printed)
+
+
+def test_a_run_that_its_runners_share_ended_says_so(installation: Installation) -> None:
+    """A higher limit of its own is not the one to raise; files in memory are named."""
+    share_bytes = 240 * 1024**2
+    share = share_bytes / (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    hoard = "with open('/dev/shm/hoard', 'wb') as file:\n    for _ in range(200): file.write(bytes(1 << 20))\n"
+    grow = "import time\nkept = []\nwhile True: kept.append(b'1' * (1 << 20)); time.sleep(0.005)\n"
+    installation.add("greedy", hoard + grow, mem_hard_limit="2g")
+    installation.start("--sandbox", "bubble", FASTFLOW_MEMORY_SHARE_MAX=f"{share:.6f}", FASTFLOW_NETWORK="none")
+    installation.command("run", "greedy", "--follow")
+    (run,) = json.loads(installation.command("ps", "-a", "--json").stdout)
+    (attempt,) = run["attempts"]
+    assert attempt["exit_code"] == 137
+    assert "more memory than its runner gives to one run" in attempt["error_message"]
+    assert "MiB in files that the run wrote" in attempt["error_message"]
+    assert attempt["error_message"].endswith("; raise FASTFLOW_MEMORY_SHARE_MAX of the runner or use less")
+    assert installation.stop() == 0

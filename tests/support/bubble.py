@@ -7,6 +7,7 @@ an ordinary user. It prints what the script printed, or the error.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -139,9 +141,17 @@ exec "$@"
 """
 
 
+def _remove(folder: str) -> None:
+    """Remove the mount points of a machine; what is mounted on them is not seen here."""
+    for name in ("net", "root", ""):
+        with suppress(OSError):
+            os.rmdir(os.path.join(folder, name))
+
+
 def as_ordinary_user(*command: str, user: int = 4321) -> tuple[str, ...]:
     """Return *command* for an ordinary user of a usual machine, who may open ``tun`` and run this interpreter."""
     folder = tempfile.mkdtemp(prefix="ff-user-")
+    atexit.register(_remove, folder)
     drop = ("setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--")
     return ("unshare", "--mount", "sh", "-c", _NEW_MACHINE, "machine", folder, *drop, *command)
 

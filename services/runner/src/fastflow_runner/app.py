@@ -203,6 +203,7 @@ def _context(
         spec=backend.spec,
         name=backend.name,
         cell_runner=backend.cell_runner,
+        memory_bytes_max=backend.memory_bytes_max,
         log_bytes_max=settings.log_bytes_max,
         quota=OutputQuota(settings.pipeline_log_bytes_max),
         public_url=settings.public_url.rstrip("/"),

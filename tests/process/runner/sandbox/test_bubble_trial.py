@@ -6,11 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fastflow_runner.backend.backend import NoSandbox
+from fastflow_runner.backend.bubble import bubble_backend
+from fastflow_runner.settings import RunnerSettings
 from tests.support import bubble_trial
+from tests.support.bubble import required
 
 ROOT = Path(__file__).parents[4]
 pytestmark = [pytest.mark.bubble, pytest.mark.slow]
@@ -92,6 +98,75 @@ def test_without_programs_for_the_network(tmp_path: Path) -> None:
     assert "FASTFLOW_NETWORK=host" in answer
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that the user of sandboxes reaches, too."""
+    with tempfile.TemporaryDirectory(prefix="ff-trial-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def instead(folder: Path, **programs: str) -> str:
+    """Return a PATH on which these programs are scripts of the shell, or whatever starts otherwise."""
+    folder.mkdir(exist_ok=True)
+    for name, script in programs.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+BROKEN = "#!/bin/sh\necho cannot open shared object >&2\nexit 127\n"
+KILLED = "#!/bin/sh\nkill -9 $$\n"
+NO_PROGRAM = "\x7fELF of another machine"
+
+
+@pytest.mark.parametrize("script", [BROKEN, KILLED, NO_PROGRAM])
+def test_where_one_helper_is_broken_the_other_is_taken(tmp_path: Path, public: Path, script: str) -> None:
+    """Whatever is wrong with it, and whichever it is."""
+    required("slirp4netns", "pasta", "nft")
+    assert said(tmp_path, network="fastflow", PATH=instead(public, slirp4netns=script)) == "works"
+    assert said(tmp_path, network="fastflow", PATH=instead(public / "bin", pasta=script)) == "works"
+
+
+@pytest.mark.parametrize("name", ["slirp4netns", "pasta"])
+def test_a_helper_may_be_anywhere(tmp_path: Path, public: Path, name: str) -> None:
+    """Below /tmp, too, which is one more folder."""
+    required(name, "nft")
+    path = instead(public, slirp4netns=BROKEN, pasta=BROKEN)
+    (public / name).unlink()
+    shutil.copy(str(shutil.which(name)), public / name)
+    assert said(tmp_path, network="fastflow", PATH=path) == "works"
+
+
+def test_where_both_helpers_are_broken(tmp_path: Path, public: Path) -> None:
+    """The one that was tried last says what is wrong."""
+    required("nft")
+    path = instead(public, slirp4netns=BROKEN, pasta=KILLED)
+    answer = said(tmp_path, network="fastflow", PATH=path)
+    assert answer.startswith(f"sandboxes get no network here ({public}/pasta ended: it said nothing, or was killed)")
+    assert "or set FASTFLOW_NETWORK=none" in answer
+
+
+@pytest.mark.parametrize(
+    ("script", "problem", "advice"),
+    [
+        (
+            "#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n",
+            "the kernel does not take the rules of its network (Error: Could not process rule: Operation not",
+            "modprobe nf_tables",
+        ),
+        (KILLED, "nft was killed by signal 9)", "install nftables again"),
+    ],
+)
+def test_where_nft_fails(tmp_path: Path, public: Path, script: str, problem: str, advice: str) -> None:
+    """It is not bubblewrap's fault, whatever the words are."""
+    required("slirp4netns")
+    answer = said(tmp_path, network="fastflow", PATH=instead(public, nft=script))
+    assert answer.startswith(f"sandboxes get no network here ({problem}")
+    assert advice in answer
+    assert "FASTFLOW_NETWORK=none" in answer
+
+
 def test_in_a_full_folder(tmp_path: Path) -> None:
     """There is no room for the sandboxes' pipes and records."""
     data_dir = tmp_path / "data"
@@ -107,6 +182,39 @@ def test_in_a_folder_on_another_file_system(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     assert said(data_dir, *as_root(f'mount -t tmpfs tmpfs {data_dir}; exec "$@"')) == "works"
+
+
+def test_in_a_folder_behind_a_link(tmp_path: Path) -> None:
+    """It may lead to a folder that only root passes, as /root or a mounted disk."""
+    (tmp_path / "private" / "data").mkdir(parents=True)
+    (tmp_path / "private").chmod(0o700)
+    (tmp_path / "data").symlink_to("private/data")
+    assert said(tmp_path / "data") == "works"
+
+
+def test_in_a_folder_whose_parts_are_links(tmp_path: Path) -> None:
+    """Somebody has moved the store, or the sandboxes, to another disk."""
+    for part in ("store", "sandboxes"):
+        (tmp_path / "private" / part).mkdir(parents=True)
+        (tmp_path / "data" / "bubble").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "bubble" / part).symlink_to(tmp_path / "private" / part)
+    (tmp_path / "private").chmod(0o700)
+    assert said(tmp_path / "data") == "works"
+
+
+async def test_one_folder_is_for_one_runner_at_a_time(tmp_path: Path) -> None:
+    """Two would remove each other's sandboxes. One that was killed is in nobody's way."""
+    settings = RunnerSettings(data_dir=str(tmp_path), network="none")
+    first = await bubble_backend(settings, "one", os.environ, "test")
+    try:
+        with pytest.raises(
+            NoSandbox, match=r"another runner has its sandboxes in .*; stop it, or set another FASTFLOW_"
+        ):
+            await bubble_backend(settings, "two", os.environ, "test")
+    finally:
+        await first.environments.close()
+        await first.sandboxes.close()
+    assert said(tmp_path) == "works"
 
 
 def test_if_bubblewrap_is_killed(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import ParentRun, RunErrorType, RunInput, Running, RunStatus
-from fastflow_runner.attempts.job import PARENT_VARIABLES, environment
+from fastflow_runner.attempts.job import PARENT_VARIABLES, environment, job
+from fastflow_runner.environments.store import ReadyEnvironment
 from tests.support.ids import fresh_run_id
 from tests.support.records import a_run, at
 
@@ -47,3 +49,15 @@ def test_a_parameter_that_is_a_value_only_is_no_variable() -> None:
     given = RunInput(env={"n": "1"}, overrides={"n": "2", "MODE": "dry"}, not_variables=("n",))
     env = environment(run, given, {})
     assert (env["n"], env["MODE"]) == ("1", "dry")
+
+
+@pytest.mark.parametrize(
+    ("own", "most", "watched"), [(None, None, None), (5, None, 5), (None, 7, 7), (5, 7, 5), (9, 7, 7)]
+)
+def test_the_lower_of_two_memory_limits_is_watched(own: int | None, most: int | None, watched: int | None) -> None:
+    """The supervisor holds a run to the share of its runner, too, where no control group does."""
+    run = replace(a_run(), state=RUNNING)
+    run = replace(run, order=replace(run.order, limits=replace(run.order.limits, memory_bytes=own)))
+    ready = (ReadyEnvironment(None),)
+    made = job(run, RunInput(), {}, prepared=ready, cell_runner="", dead_after_s=60.0, memory_bytes_max=most)
+    assert made.memory_bytes == watched

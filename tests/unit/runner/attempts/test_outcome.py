@@ -135,6 +135,9 @@ def test_an_answer_that_holds_a_secret_is_dropped() -> None:
 LIMITED = Observed(memory_bytes_limit=128 * 1024**2, warnings=("soft",))
 WORDS = "it needed more memory than its limit of 128 MiB"
 ADVICE = "; raise mem_hard_limit or use less"
+SHARED = Observed(memory_bytes_max=240 * 1024**2)
+SHARE = "it needed more memory than its runner gives to one run, 240 MiB"
+RAISE_SHARE = "; raise FASTFLOW_MEMORY_SHARE_MAX of the runner or use less"
 FILES = ", with 100 MiB in files that the run wrote, which count as memory"
 
 
@@ -146,6 +149,19 @@ FILES = ", with 100 MiB in files that the run wrote, which count as memory"
         (replace(exited(137, oom=True), files_bytes=4096), LIMITED, f"killed because {WORDS}{ADVICE}"),
         (Vanished(exit_code=137, oom_killed=True), LIMITED, f"killed because {WORDS}{ADVICE}"),
         (exited(137, oom=True), Observed(), "killed because the machine ran out of memory"),
+        (exited(137, oom=True), SHARED, f"killed because {SHARE}{RAISE_SHARE}"),
+        (
+            replace(exited(137, oom=True), files_bytes=100 * 1024**2),
+            replace(SHARED, memory_bytes_limit=2 * 1024**3),
+            f"killed because {SHARE}{FILES}{RAISE_SHARE}",
+        ),
+        (Vanished(exit_code=137, oom_killed=True), SHARED, f"killed because {SHARE}{RAISE_SHARE}"),
+        (exited(137, oom=True), replace(LIMITED, memory_bytes_max=1024**3), f"killed because {WORDS}{ADVICE}"),
+        (
+            replace(exited(137, oom=True), files_bytes=100 * 1024**2),
+            Observed(),
+            f"killed because the machine ran out of memory{FILES}",
+        ),
     ],
 )
 def test_too_little_memory_is_told_with_what_took_it(end: Exited | Vanished, seen: Observed, message: str) -> None:

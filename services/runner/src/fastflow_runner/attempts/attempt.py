@@ -257,6 +257,7 @@ class RunningAttempt:
                 prepared=ready,
                 cell_runner=context.cell_runner,
                 dead_after_s=context.presence.dead_after_s,
+                memory_bytes_max=context.memory_bytes_max,
                 public_url=context.public_url,
             )
 

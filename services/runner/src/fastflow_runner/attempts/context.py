@@ -38,6 +38,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     name: Callable[[AttemptId], str]
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
+    memory_bytes_max: int | None = None
+    """The most memory of one sandbox; None: no bound."""
     log_bytes_max: int
     quota: OutputQuota
     public_url: str = ""

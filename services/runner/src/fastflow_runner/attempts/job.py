@@ -14,6 +14,7 @@ from fastflow_contracts.runs.run import ParentRun, RunInput, Running, RunRecord
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
 from fastflow_runner.sandbox.job import AnswerFile, JobFile, SandboxJob
+from fastflow_runner.sandbox.limits import least
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
@@ -43,6 +44,7 @@ def job(
     prepared: Sequence[ReadyEnvironment],
     cell_runner: str,
     dead_after_s: float,
+    memory_bytes_max: int | None = None,
     public_url: str = "",
 ) -> SandboxJob:
     """Build the job of *run*, which must be running.
@@ -51,6 +53,7 @@ def job(
         prepared: the environments it needs, its own first.
         cell_runner: the path of ``cells`` inside the sandbox.
         dead_after_s: how long the sandbox may run without a heartbeat.
+        memory_bytes_max: the most memory of one sandbox; None: no bound.
         public_url: the address of the dashboard; empty = unknown.
     """
     assert isinstance(run.state, Running)
@@ -88,7 +91,7 @@ def job(
         grace_s=GRACE_S,
         dead_after_s=dead_after_s,
         sample_s=SAMPLE_S,
-        memory_bytes=run.order.limits.memory_bytes,
+        memory_bytes=least(run.order.limits.memory_bytes, memory_bytes_max),
         cell_events=is_notebook,
     )
 

@@ -21,6 +21,7 @@ from fastflow_runner.attempts.job import RESULT_NAME, ROUTE_NAME
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Answer, Exited, Vanished
+from fastflow_runner.sandbox.limits import least
 
 OOM_EXIT_CODE = 137
 FILES_BYTES_WORTH_SAYING = 1024**2
@@ -162,12 +163,18 @@ def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None
 
 def _memory(seen: Observed, files_bytes: int = 0) -> str:
     """Say what ran out, and what to do."""
-    if seen.memory_bytes_limit is None:
-        return "the machine ran out of memory"
-    words = f"it needed more memory than its limit of {_mib(seen.memory_bytes_limit)}"
+    files = ""
     if files_bytes >= FILES_BYTES_WORTH_SAYING:
-        words += f", with {_mib(files_bytes)} in files that the run wrote, which count as memory"
-    return f"{words}; raise mem_hard_limit or use less"
+        files = f", with {_mib(files_bytes)} in files that the run wrote, which count as memory"
+    own, most = seen.memory_bytes_limit, seen.memory_bytes_max
+    if own is not None and own == least(own, most):
+        return f"it needed more memory than its limit of {_mib(own)}{files}; raise mem_hard_limit or use less"
+    if most is not None:
+        return (
+            f"it needed more memory than its runner gives to one run, {_mib(most)}{files}; raise "
+            "FASTFLOW_MEMORY_SHARE_MAX of the runner or use less"
+        )
+    return f"the machine ran out of memory{files}"
 
 
 def _mib(size_bytes: int) -> str:

@@ -91,4 +91,5 @@ class Recorder:
             log_writer=self._log_writer,
             lines=lines,
             cell_writer=self._cell_writer,
+            memory_bytes_max=self._context.memory_bytes_max,
         )

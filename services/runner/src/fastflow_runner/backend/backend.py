@@ -13,6 +13,7 @@ from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker.firewall import Firewall
 from fastflow_runner.sandbox.docker.image_gc import ImageGc
+from fastflow_runner.sandbox.limits import least
 from fastflow_runner.sandbox.naming import AttemptId, attempt_name
 from fastflow_runner.sandbox.network import NetworkMax, run_network
 from fastflow_runner.sandbox.pool import Pool
@@ -68,15 +69,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return replace(
             self.blank,
             name=self.name(AttemptId(run.id, run.state.attempt)),
-            memory_bytes=_least(limits.memory_bytes, self.memory_bytes_max),
+            memory_bytes=least(limits.memory_bytes, self.memory_bytes_max),
             cpu_cores=_cores(limits.cpu_cores, self.cores),
             network=network.name,
             reach=network.reach,
         )
-
-
-def _least(one: int | None, other: int | None) -> int | None:
-    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _cores(limit: float | None, most: int | None) -> float | None:

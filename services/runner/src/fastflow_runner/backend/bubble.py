@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.backend.backend import Backend, NoSandbox
 from fastflow_runner.backend.packages import blank_spec, package_access, supply
 from fastflow_runner.environments.environments import Environments, Identity
@@ -20,10 +22,10 @@ from fastflow_runner.guest.prepare.layout import PARTS, Store
 from fastflow_runner.sandbox import USER, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.certificates import trusted
 from fastflow_runner.sandbox.bubble.cgroups import find_cgroups
+from fastflow_runner.sandbox.bubble.failures import NetworkFailed
 from fastflow_runner.sandbox.bubble.launch import Launcher
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks
-from fastflow_runner.sandbox.bubble.network_tools import Lack
-from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble
+from fastflow_runner.sandbox.bubble.probe import few_namespaces, host_facts, no_bubble, no_network
 from fastflow_runner.sandbox.bubble.sandboxes import BubbleSandboxes
 from fastflow_runner.sandbox.bubble.stage import Stage, can_be
 from fastflow_runner.sandbox.bubble.syscalls import program
@@ -35,28 +37,27 @@ from fastflow_runner.sandbox.network import openings, package_hosts
 from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.settings import RunnerSettings
 
+log = get_logger(__name__)
+
 PROVE_S: Final = 30.0
 _FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
 """The kernel's own number of the process namespace that is no container's."""
 _END_WITH_RUNNER: Final = (
     "Runs end with this runner, because it is in a container, and no later one can take them over."
 )
-_OTHER_NETWORKS: Final = (
-    "set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
-    "machine's, the bus included"
-)
 
 
 async def bubble_backend(
     settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str
 ) -> Backend:
-    """Open the backend, and prove that it works. Raises ``NoBubble``."""
+    """Open the backend, and prove that it works. Raises ``NoBubble``, ``NoSandbox`` (another runner has its folder)."""
     bubblewrap = await asyncio.to_thread(find_bubblewrap)
     directory = Path(settings.data_dir).absolute() / "bubble"
     store = directory / "store"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_store(store)
+        directory, store = directory.resolve(), store.resolve()  # a link may lead to what only root passes
         certificates = trusted(directory / "certificates.pem", settings.ca_bundle or environ.get("SSL_CERT_FILE", ""))
     except OSError as error:
         raise NoBubble(
@@ -72,11 +73,12 @@ async def bubble_backend(
     outlives = _outlive()
     few = few_namespaces(host_facts(), settings.slots + settings.pool_size_max)
     more = (*few, *(() if outlives else (_END_WITH_RUNNER,)))
-    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more)
     place = bubble_place(store, python=own_python(), network=settings.network)
     found = package_access(settings, environ, place)
     blank = blank_spec(settings, place)
     memory_bytes_max = int(_memory_bytes() * settings.memory_share_max) or None
+    lock = _lock(directory)
+    sandboxes = BubbleSandboxes(directory / "sandboxes", launcher, networks, cgroups, unenforced=more, lock=lock)
     pool = Pool(
         sandboxes,
         blank,
@@ -109,15 +111,39 @@ async def bubble_backend(
         network_max=settings.network_max,
     )
     try:
-        await _prove(sandboxes, backend.blank, runner)
+        await _prove(sandboxes, networks, backend.blank, runner)
     except BaseException:
         await sandboxes.close()
         raise
     return backend
 
 
-async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) -> None:
-    """Check that a sandbox starts. Raises ``NoBubble``."""
+def _lock(directory: Path) -> int:
+    """Return a descriptor that keeps the folder for this runner. Raises ``NoSandbox`` if another one has it."""
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise NoSandbox(
+            f"another runner has its sandboxes in {directory}; stop it, or set another FASTFLOW_DATA_DIR for this one."
+        ) from None
+    return lock
+
+
+async def _prove(sandboxes: BubbleSandboxes, networks: BubbleNetworks, blank: SandboxSpec, runner: str) -> None:
+    """Check that a sandbox starts, with one of the helpers that are here. Raises ``NoBubble``."""
+    try:
+        await _try(sandboxes, blank, runner)
+    except NetworkFailed as failed:
+        if failed.part != "helper" or not networks.take_other_helper():
+            raise no_bubble(failed, host_facts()) from failed
+        log.warning("network helper replaced", error=str(failed))
+        await _prove(sandboxes, networks, blank, runner)
+
+
+async def _try(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) -> None:
+    """Open and remove a sandbox. Raises ``NoBubble``, ``NetworkFailed``."""
     spec = replace(blank, name=f"{PREFIX}trial-{secrets.token_hex(8)}", labels={LABEL_PREPARER: runner})
     try:
         async with asyncio.timeout(PROVE_S):
@@ -126,18 +152,15 @@ async def _prove(sandboxes: BubbleSandboxes, blank: SandboxSpec, runner: str) ->
             await sandboxes.remove(spec.name)
     except TimeoutError:
         raise NoBubble(f"bubblewrap made no sandbox within {PROVE_S:.0f} s", "see the load of this machine") from None
+    except NetworkFailed:
+        raise
     except SandboxError as error:
-        raise no_bubble(str(error), host_facts()) from error
+        raise no_bubble(error, host_facts()) from error
 
 
 def refused(no: NoBubble) -> NoSandbox:
     """Return the error for an operator who asks for this backend where it cannot be."""
     return NoSandbox(f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing.")
-
-
-def no_network(lack: Lack) -> NoBubble:
-    """Return the error for a machine that cannot give runs the network that the settings ask for."""
-    return NoBubble(lack.found, f"{lack.hint}, or {_OTHER_NETWORKS}")
 
 
 def _memory_bytes() -> int:

@@ -200,7 +200,7 @@ def bubble_place(directory: Path, *, python: str, network: str) -> Place:
     No run may use *python* as it is: it is that of the runner, or of the system, with its packages.
     """
     store = str(directory.absolute())
-    uv = Mount(find_uv_bin(), UV_PATH)
+    uv = Mount(os.path.realpath(find_uv_bin()), UV_PATH)
     return Place(
         store=STORE_PATH,
         writable=(Mount(store, STORE_PATH, read_only=False), uv),

@@ -15,6 +15,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Last non-empty line on stderr, masked: usually the exception."""
     timeout_s: float = 0.0
     memory_bytes_limit: int | None = None
+    """The pipeline's own."""
+    memory_bytes_max: int | None = None
+    """The most that its runner gives to one sandbox."""
     memory_bytes_peak: int | None = None
     cpu_cores_peak: float | None = None
     warnings: tuple[str, ...] = ()

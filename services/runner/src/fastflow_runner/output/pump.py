@@ -34,6 +34,7 @@ from fastflow_runner.sandbox.events import (
     UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.limits import least
 from fastflow_runner.sandbox.session import Session
 
 SAMPLE_WRITE_S = 2.0
@@ -53,10 +54,13 @@ class Pump:
         log_writer: LogWriter,
         lines: Assembler,
         cell_writer: CellWriter,
+        memory_bytes_max: int | None = None,
     ) -> None:
+        """*memory_bytes_max*: the most that the runner gives to one sandbox."""
         self._bus = bus
         self._metric_subject = subjects.metric(ref, attempt)
         self._limits = limits
+        self._memory_bytes_max = memory_bytes_max
         self._log_writer = log_writer
         self._lines = lines
         self._cell_writer = cell_writer
@@ -145,6 +149,7 @@ class Pump:
             last_error_line=self._log_writer.last_error_line,
             timeout_s=self._limits.timeout_s,
             memory_bytes_limit=self._limits.memory_bytes,
+            memory_bytes_max=self._memory_bytes_max,
             memory_bytes_peak=self._memory_bytes_peak or None,
             cpu_cores_peak=self._cpu_cores_peak or None,
             warnings=tuple(self._warnings.values()),
@@ -186,7 +191,7 @@ class Pump:
             ts=sample.at,
             cpu_cores=round(sample.cpu_cores, 3),
             memory_bytes=sample.memory_bytes,
-            memory_limit_bytes=self._limits.memory_bytes or sample.memory_limit_bytes,
+            memory_limit_bytes=least(self._limits.memory_bytes, sample.memory_limit_bytes),
             soft_limit_exceeded=exceeded,
         )
         try:

@@ -66,7 +66,9 @@ def test_a_user_without_rights_is_told_each_limit_that_is_not_kept() -> None:
     assert [each.partition(" (")[0] for each in unenforced] == [MEMORY, PROCESSOR]
     for each in unenforced:
         assert "Permission denied: /sys/fs/cgroup" in each or "holds other processes" in each
-        assert each.endswith("Run it as a service with Delegate=yes (deploy/systemd), or as root.")
+        is_v1 = "/sys/fs/cgroup/" in each and os.path.exists("/sys/fs/cgroup/memory")
+        remedy = "systemd.unified_cgroup_hierarchy=1)." if is_v1 else "with Delegate=yes (deploy/systemd), or as root."
+        assert each.endswith(remedy)
     assert oom_killed is False
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_runner.backend.bubble import no_network, refused
+from fastflow_runner.backend.bubble import refused
+from fastflow_runner.sandbox.bubble.failures import (
+    NETWORK_PARTS,
+    BubblewrapFailed,
+    FolderFailed,
+    NetworkFailed,
+    NetworkPart,
+)
 from fastflow_runner.sandbox.bubble.network_tools import Lack
-from fastflow_runner.sandbox.bubble.probe import HostFacts, few_namespaces, no_bubble
+from fastflow_runner.sandbox.bubble.probe import HostFacts, few_namespaces, no_bubble, no_network
 from fastflow_runner.sandbox.bubble.tools import NoBubble
 
 USUAL = HostFacts(userns_max=10_000)
@@ -67,14 +74,54 @@ UID_MAP = "bwrap: setting up uid map: Permission denied"
             "a container without a /proc of its own",
             "systempaths=unconfined",
         ),
+        (
+            "bwrap: Creating new namespace failed, likely because the kernel does not support user namespaces.  "
+            "bwrap must be installed setuid on such systems.",
+            HostFacts(),
+            "this kernel has no user namespaces",
+            "CONFIG_USER_NS",
+        ),
+        ("bwrap: The --size option is not permitted in setuid mode", USUAL, "is installed setuid root", "chmod u-s"),
+        ("bwrap: Can't mkdir /work: No space left on device", USUAL, "no room for the files", "free memory"),
+        (
+            "bwrap: Can't mkdir /work: Permission denied",
+            USUAL,
+            "(bwrap: Can't mkdir /work: Permission",
+            "--unshare-all",
+        ),
+        (
+            "bwrap: Can't find source path /srv/setuid/userns mkdir: No such file or directory",
+            USUAL,
+            "cannot make a sandbox (bwrap: Can't find source path /srv/setuid",
+            "bwrap --unshare-all",
+        ),
+        ("", USUAL, "something killed bubblewrap", "log of the kernel"),
         ("bwrap: Something new\nin two lines.", USUAL, "(bwrap: Something new in two lines)", "bwrap --unshare-all"),
     ],
 )
 def test_each_failure_has_a_cause_and_a_remedy(words: str, facts: HostFacts, problem: str, advice: str) -> None:
     """The cause is in the words, in the settings of the machine, or both."""
-    no = no_bubble(words, facts)
+    no = no_bubble(BubblewrapFailed(words), facts)
     assert problem in str(no)
     assert advice in no.hint
+
+
+@pytest.mark.parametrize("part", NETWORK_PARTS)
+def test_a_failed_network_is_not_blamed_on_bubblewrap(part: NetworkPart) -> None:
+    """Whatever words the failure has: its kind counts. A network of another kind is always a way out."""
+    no = no_bubble(NetworkFailed(part, "setuid mkdir userns: it was killed (Operation not supported)"), USUAL)
+    assert str(no).startswith("sandboxes get no network here (setuid mkdir")
+    assert "bubblewrap" not in f"{no} {no.hint}"
+    assert "set FASTFLOW_NETWORK=none" in no.hint
+
+
+def test_a_folder_without_room_is_named() -> None:
+    """It is the folder of sandboxes, not their memory."""
+    no = no_bubble(
+        FolderFailed("the sandbox cannot be made in /srv/userns: [Errno 28] No space left on device."), USUAL
+    )
+    assert "/srv/userns" in str(no)
+    assert "FASTFLOW_DATA_DIR" in no.hint
 
 
 def test_a_machine_with_user_namespaces_for_few_sandboxes_is_named() -> None:

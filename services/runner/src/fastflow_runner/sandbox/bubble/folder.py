@@ -39,6 +39,8 @@ class BubbleRecord(msgspec.Struct, frozen=True, kw_only=True):
     """In hexadecimal digits."""
     cgroup: str = ""
     """The name of its control group, which stays when the sandbox is renamed; empty: the sandbox's name."""
+    places: dict[str, tuple[str, int]] = {}
+    """Where its control group was made, by controller, with the version: the next runner may be in another group."""
 
 
 class _Status(msgspec.Struct, frozen=True, rename="kebab"):

@@ -11,7 +11,7 @@ The keeper ends with its runner; wardens do not.
 An order is a JSON object: ``rules`` for ``nft -f``; ``helper``, its command, in which ``NETWORK`` stands for the path
 of the network namespace; ``tells``, whether the helper says on ``--ready-fd`` that it is ready, and does not go into
 the background then. Four descriptors come with it: the sandbox's process, its network namespace, the user namespace
-that owns this, and a socket for the answer: ``ok``, or what went wrong.
+that owns this, and a socket for the answer: ``ok``, or ``PART: what went wrong`` (see ``failures.NetworkPart``).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from typing import Any
 
 ORDER_BYTES_MAX = 1024 * 1024
 TUN = "/dev/net/tun"
-HELPER_S = 30.0
+HELPER_S = 20.0
 SAID_BYTES_MAX = 65536
 LOOK_S = 0.001
-PRIVATE = "/tmp"  # noqa: S108 - not the machine's
-"""Where a warden, in a mount namespace of its own, puts what nobody else sees."""
+SHOWN = "/proc/version"
+"""The file that a warden, in a mount namespace of its own, covers with a network: no helper needs what is there."""
 _TUN_NUMBER = os.makedev(10, 200)
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -46,7 +46,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NotConnected(Exception):
-    """The network could not be made. The message is for the operator."""
+    """The network could not be made. The message is for the operator.
+
+    Without a *part*, a system call on the namespaces failed.
+    """
+
+    def __init__(self, why: str, part: str = "namespaces") -> None:
+        super().__init__(f"{part}: {why}")
 
 
 def main() -> None:
@@ -113,10 +119,12 @@ def _guard(order: dict[str, Any], sandbox: int, network: int, answer: int) -> No
             is_ready = _start(command, sandbox, its_said, tells=order["tells"])
         os.close(its_said)
         if not is_ready:
-            lines = [line for line in os.read(said, SAID_BYTES_MAX).decode(errors="replace").splitlines() if line]
-            raise NotConnected(f"{order['helper'][0]} ended: {lines[-1] if lines else 'it was killed'}")
-    except (NotConnected, OSError, subprocess.SubprocessError) as error:
+            _complain(order["helper"][0], sandbox, said)
+    except NotConnected as error:
         _say(answer, str(error))
+        return
+    except (OSError, subprocess.SubprocessError) as error:
+        _say(answer, f"namespaces: {error}")
         return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the helper
     os.close(network)
@@ -133,7 +141,7 @@ def _await_ids(sandbox: int) -> None:
             if users.read() and groups.read():
                 return
         is_over = bool(select.select((sandbox,), (), (), LOOK_S)[0])  # the kernel tells nobody when they are there
-    raise NotConnected("the sandbox ended before it was connected")
+    raise NotConnected("the sandbox ended before it was connected", "sandbox")
 
 
 def _wait(sandbox: int, said: int) -> None:
@@ -157,33 +165,61 @@ class _Rules:
         with open(os.memfd_create("rules"), "w+b") as rules:
             rules.write(self._text.encode())
             rules.seek(0)
-            self._nft = subprocess.Popen(
-                ("nft", "-f", "-"),
-                stdin=rules,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                preexec_fn=self._enter,
-            )
+            try:
+                self._nft = subprocess.Popen(
+                    ("nft", "-f", "-"),
+                    stdin=rules,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    preexec_fn=self._enter,
+                )
+            except OSError as error:
+                raise NotConnected(f"nft cannot be started ({error.strerror})", "nft") from None
+            except subprocess.SubprocessError:  # in preexec_fn
+                raise NotConnected("cannot enter the sandbox's network namespace") from None
 
     def __exit__(self, *_: object) -> None:
-        said = self._nft.communicate(timeout=HELPER_S)[1]
+        try:
+            said = self._nft.communicate(timeout=HELPER_S)[1]
+        except subprocess.TimeoutExpired:
+            raise NotConnected(f"nft did not end within {HELPER_S:.0f} s", "nft") from None
+        why = " ".join(said.decode(errors="replace").split())[:300]
+        if self._nft.returncode < 0:
+            raise NotConnected(f"nft was killed by signal {-self._nft.returncode}", "nft")
         if self._nft.returncode:
-            why = " ".join(said.decode(errors="replace").split())[:300]
-            raise NotConnected(f"the kernel does not take the rules of its network ({why})")
+            raise NotConnected(f"the kernel does not take the rules of its network ({why})", "rules")
 
 
 def _start(command: list[str], sandbox: int, said: int, *, tells: bool) -> bool:
     """Start the helper, and return whether it became ready."""
-    start = partial(subprocess.Popen, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-    if not tells:
-        return start(command).wait(HELPER_S) == 0
     ready, its_ready = os.pipe()
-    start((*command, f"--ready-fd={its_ready}"), pass_fds=(its_ready,))
-    os.close(its_ready)
+    start = partial(subprocess.Popen, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    try:
+        if not tells:
+            return start(command).wait(HELPER_S) == 0
+        start((*command, f"--ready-fd={its_ready}"), pass_fds=(its_ready,))
+    except OSError as error:
+        raise NotConnected(f"{command[0]} cannot be started ({error.strerror})", "helper") from None
+    except subprocess.TimeoutExpired:
+        raise NotConnected(f"{command[0]} was not ready within {HELPER_S:.0f} s", "helper") from None
+    finally:
+        os.close(its_ready)
     readable, _, _ = select.select((ready, sandbox), (), (), HELPER_S)
     is_ready = ready in readable and bool(os.read(ready, 1))
     os.close(ready)
     return is_ready
+
+
+def _complain(helper: str, sandbox: int, said: int) -> None:
+    """Raise for a helper that did not become ready, and perhaps is still at work."""
+    if select.select((sandbox,), (), (), 0)[0]:
+        raise NotConnected("the sandbox ended before it was connected", "sandbox")
+    os.set_blocking(said, False)
+    try:
+        lines = [line for line in os.read(said, SAID_BYTES_MAX).decode(errors="replace").splitlines() if line]
+    except BlockingIOError:
+        raise NotConnected(f"{helper} was not ready within {HELPER_S:.0f} s", "helper") from None
+    raise NotConnected(f"{helper} ended: {lines[-1] if lines else 'it said nothing, or was killed'}", "helper")
 
 
 def _show(network: int) -> str:
@@ -191,11 +227,8 @@ def _show(network: int) -> str:
 
     Descriptors above 2 are closed by newer helpers, and ``/proc`` refuses them those of other processes.
     """
-    _check(_libc.mount(b"tmpfs", PRIVATE.encode(), b"tmpfs", 0, b"mode=0700"), "mount")
-    path = f"{PRIVATE}/network"
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    _check(_libc.mount(f"/proc/self/fd/{network}".encode(), path.encode(), None, _MS_BIND, None), "mount")
-    return path
+    _check(_libc.mount(f"/proc/self/fd/{network}".encode(), SHOWN.encode(), None, _MS_BIND, None), "mount")
+    return SHOWN
 
 
 def _pass_capabilities() -> None:

@@ -22,6 +22,7 @@ import msgspec
 from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.command import Descriptors, bubble_command
+from fastflow_runner.sandbox.bubble.failures import BubblewrapFailed, NetworkFailed
 from fastflow_runner.sandbox.bubble.folder import SandboxFolder
 from fastflow_runner.sandbox.bubble.network import NetworkPlan
 from fastflow_runner.sandbox.bubble.stage import Stage, can_be
@@ -112,15 +113,16 @@ async def launch(
                     if going_on is not None:
                         await going_on
             if not is_there:
-                raise SandboxError(_why(folder))
+                raise BubblewrapFailed(folder.said())
         except BaseException as error:
             said = folder.said()
             if going_on is not None:
                 going_on.cancel()
                 await asyncio.wait((going_on,))
             await asyncio.shield(end(folder, process))
-            if said and isinstance(error, SandboxError):  # what came of it matters less
-                raise SandboxError(_why(folder)) from error
+            is_result = error.part == "sandbox" if isinstance(error, NetworkFailed) else bool(said)
+            if is_result and isinstance(error, SandboxError):  # bubblewrap had ended: what came of it matters less
+                raise BubblewrapFailed(said) from error
             if isinstance(error, TimeoutError):
                 raise SandboxError(f"bubblewrap did not start the sandbox within {START_S:.0f} s.") from None
             raise
@@ -176,7 +178,7 @@ def _spawn(argv: list[str], user: int, standard: Sequence[int], passed: Sequence
             **other,
         )
     except OSError as error:
-        raise SandboxError(f"bubblewrap cannot be started: {error}.") from error
+        raise BubblewrapFailed(f"it cannot be started ({error})") from error
 
 
 @cache
@@ -240,7 +242,3 @@ def _pid(info: bytes) -> int | None:
 
 class _Info(msgspec.Struct, rename="kebab"):
     child_pid: int
-
-
-def _why(folder: SandboxFolder) -> str:
-    return f"bubblewrap cannot make the sandbox: {folder.said() or 'it was killed'}."

@@ -20,10 +20,12 @@ from time import monotonic
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fastflow_runner.guest.firewall.lookup import FirewallFailed, find, looked_up, own_addresses
 from fastflow_runner.guest.firewall.openings import BadDestination, Opening
 from fastflow_runner.sandbox import USER, SandboxError
+from fastflow_runner.sandbox.bubble.failures import NETWORK_PARTS, NetworkFailed
 from fastflow_runner.sandbox.bubble.network_rules import NAME_SERVER, listed_rules, open_rules
 from fastflow_runner.sandbox.bubble.network_tools import Lack, NetworkTools, find_tools, program_path
 
@@ -150,11 +152,18 @@ class BubbleNetworks:
         except SandboxError:
             return False
 
+    def take_other_helper(self) -> bool:
+        """Use the other helper from now on, because the one in use does not work; return whether there is another."""
+        if not self._tools.others:
+            return False
+        self._tools = replace(self._tools, helper=self._tools.others[0], others=self._tools.others[1:])
+        return True
+
     async def join(self, pid: int, plan: NetworkPlan) -> None:
         """Connect a sandbox whose process *pid* waits before its first instruction. Its end ends the connection.
 
         Raises:
-            SandboxError: it could not be connected.
+            NetworkFailed: it could not be connected.
         """
         if (joining := await self.begin_join(pid, plan)) is not None:
             await joining
@@ -163,7 +172,7 @@ class BubbleNetworks:
         """Begin to connect it. When this returns the process may go on; it is connected when the task is done.
 
         Raises:
-            SandboxError: it could not be connected; the task raises it too.
+            NetworkFailed: it could not be connected; the task raises it too.
         """
         if not plan.rules:
             return None
@@ -175,7 +184,8 @@ class BubbleNetworks:
         except BaseException as error:
             ours.close()
             if isinstance(error, OSError):
-                raise SandboxError(f"the sandbox gets no network: {error}.") from error
+                is_over = isinstance(error, ProcessLookupError) or str(error.filename).startswith("/proc/")
+                raise NetworkFailed("sandbox" if is_over else "keeper", str(error)) from error
             raise
         return asyncio.create_task(_answered(ours), name=f"network of {pid}")
 
@@ -221,15 +231,17 @@ class BubbleNetworks:
 
 
 async def _answered(answers: socket.socket) -> None:
-    """Wait for the keeper's answer. Raises ``SandboxError`` if it is another than that all went well."""
+    """Wait for the keeper's answer. Raises ``NetworkFailed`` if it is another than that all went well."""
     with answers:
         try:
             async with asyncio.timeout(JOIN_S):
                 answer = await asyncio.get_running_loop().sock_recv(answers, _ANSWER_BYTES_MAX)
         except (OSError, TimeoutError) as error:
-            raise SandboxError(f"the sandbox gets no network: {error or 'it took too long'}.") from error
+            raise NetworkFailed("keeper", str(error) or "it took too long") from error
     if answer != b"ok":
-        raise SandboxError(f"the sandbox gets no network: {answer.decode() or 'its keeper was killed'}.")
+        word, _, why = answer.decode(errors="replace").partition(": ")
+        part = next((each for each in NETWORK_PARTS if each == word), None)
+        raise NetworkFailed(part or "keeper", why if part else "its keeper was killed")
 
 
 def _resolv_conf() -> list[str]:

@@ -61,6 +61,8 @@ class NetworkTools(msgspec.Struct, frozen=True):
     helper: Helper | None
     lack: Lack | None
     """Why sandboxes cannot have a network of their own; None: they can."""
+    others: tuple[Helper, ...] = ()
+    """Helpers that can take its place, if it does not work."""
 
 
 def program_path() -> str:
@@ -71,15 +73,10 @@ def program_path() -> str:
 def find_tools(which: Callable[..., str | None] = shutil.which, *, tun: str = _TUN) -> NetworkTools:
     """Look for ``slirp4netns``, which takes half the time to start, else ``pasta``; and for ``nft``."""
     path = program_path()
-    helper = next(
-        (
-            Helper(found, tells)
-            for name, tells in (("slirp4netns", True), ("pasta", False))
-            if (found := which(name, path=path))
-        ),
-        None,
-    )
-    return NetworkTools(helper, _lack(helper, has_nft=which("nft", path=path) is not None, tun=tun))
+    found = ((which(name, path=path), tells) for name, tells in (("slirp4netns", True), ("pasta", False)))
+    helpers = tuple(Helper(program, tells) for program, tells in found if program)
+    helper = helpers[0] if helpers else None
+    return NetworkTools(helper, _lack(helper, has_nft=which("nft", path=path) is not None, tun=tun), helpers[1:])
 
 
 def _lack(helper: Helper | None, *, has_nft: bool, tun: str) -> Lack | None:

@@ -8,6 +8,15 @@ from typing import Final
 
 import msgspec
 
+from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble.failures import (
+    BubblewrapFailed,
+    FolderFailed,
+    NetworkFailed,
+    NetworkPart,
+    NotReached,
+)
+from fastflow_runner.sandbox.bubble.network_tools import Lack
 from fastflow_runner.sandbox.bubble.tools import NoBubble
 
 _CONTAINER: Final = "start its container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
@@ -62,23 +71,60 @@ def few_namespaces(facts: HostFacts, wanted: int) -> tuple[str, ...]:
     )
 
 
-def no_bubble(said: str, facts: HostFacts) -> NoBubble:
-    """Explain a sandbox that did not start.
+def no_bubble(error: SandboxError, facts: HostFacts) -> NoBubble:
+    """Explain a sandbox that could not be made on this machine."""
+    match error:
+        case BubblewrapFailed():
+            return _not_made(error.said, facts)
+        case NetworkFailed():
+            return no_network(Lack(f"sandboxes get no network here ({_short(error.why)})", _NETWORK_HINTS[error.part]))
+        case NotReached():
+            return NoBubble(error.found, error.hint)
+        case FolderFailed():
+            return NoBubble(_short(str(error)), "make room, or set FASTFLOW_DATA_DIR to a folder on a local disk")
+        case _:
+            return NoBubble(f"no sandbox can be made ({_short(str(error))})", "see what the kernel's log says of it")
 
-    Args:
-        said: What bubblewrap or the runner said about it.
-        facts: About this machine.
-    """
-    said = " ".join(said.split())
-    for words, found, hint in _EXPLANATIONS:
-        if any(word in said for word in words):
-            return NoBubble(found, hint)
-    if any(word in said for word in _NAMESPACES):
-        return _no_namespaces(said, facts)
+
+def no_network(lack: Lack) -> NoBubble:
+    """Return the error for a machine that cannot give runs the network that the settings ask for."""
+    return NoBubble(lack.found, f"{lack.hint}, or {_OTHER_NETWORKS}")
+
+
+def _not_made(said: str, facts: HostFacts) -> NoBubble:
+    """Explain what bubblewrap said. Only how its lines begin counts: further on are paths, which hold any word."""
+    lines = [line.removeprefix("bwrap: ") for line in said.splitlines()]
+    said = _short(" ".join(said.split()))
+    if not said:
+        return NoBubble(
+            "something killed bubblewrap while it made a sandbox",
+            "see the log of the kernel and the memory of this machine",
+        )
+    if _has(lines, _PROC):
+        return NoBubble(
+            "this process is in a container without a /proc of its own, so it cannot give one to a sandbox",
+            f"{_CONTAINER} --security-opt systempaths=unconfined (Podman: unmask=ALL)",
+        )
+    if _has(lines, _SETUID):
+        return NoBubble(
+            "bubblewrap is installed setuid root, which is not supported",
+            "run chmod u-s on it: kernels of today do not need that",
+        )
+    if _has(lines, _FILES) and said.endswith(_NO_ROOM):
+        return NoBubble("there is no room for the files of a sandbox in memory", "free memory of this machine")
+    if _has(lines, _NAMESPACES):
+        return _no_namespaces(lines, facts)
     return NoBubble(
-        f"bubblewrap cannot make a sandbox ({said[:_REASON_CHARS_MAX].rstrip('.')})",
-        "see what `bwrap --unshare-all --ro-bind / / true` says",
+        f"bubblewrap cannot make a sandbox ({said})", "see what `bwrap --unshare-all --ro-bind / / true` says"
     )
+
+
+def _has(lines: list[str], beginnings: tuple[str, ...]) -> bool:
+    return any(line.startswith(beginnings) for line in lines)
+
+
+def _short(text: str) -> str:
+    return text[:_REASON_CHARS_MAX].rstrip(".")
 
 
 def _exhausted(facts: HostFacts) -> NoBubble:
@@ -90,10 +136,10 @@ def _exhausted(facts: HostFacts) -> NoBubble:
     )
 
 
-def _no_namespaces(said: str, facts: HostFacts) -> NoBubble:
+def _no_namespaces(lines: list[str], facts: HostFacts) -> NoBubble:
     if facts.userns_max is None:
         return NoBubble("this kernel has no user namespaces", "boot one with CONFIG_USER_NS")
-    if facts.userns_max == 0 or any(words in said for words in _EXHAUSTED):
+    if facts.userns_max == 0 or _has(lines, _EXHAUSTED):
         return _exhausted(facts)
     if not facts.userns_of_users:
         return NoBubble(
@@ -108,53 +154,45 @@ def _no_namespaces(said: str, facts: HostFacts) -> NoBubble:
     if facts.in_container:
         return NoBubble("the container around this process forbids namespaces", _CONTAINER)
     return NoBubble(
-        f"this system forbids namespaces ({said[:_REASON_CHARS_MAX].rstrip('.')})",
+        f"this system forbids namespaces ({_short(' '.join(lines))})",
         "see its policy (SELinux, seccomp, sysctl user.max_user_namespaces)",
     )
 
 
-_EXPLANATIONS: Final = (
-    (
-        ("mount proc", "mounting proc"),
-        "this process is in a container without a /proc of its own, so it cannot give one to a sandbox",
-        f"{_CONTAINER} --security-opt systempaths=unconfined (Podman: unmask=ALL)",
-    ),
-    (
-        ("setuid",),
-        "bubblewrap is installed setuid root, which is not supported",
-        "run chmod u-s on it: kernels of today do not need that",
-    ),
-    (
-        ("it was killed",),
-        "something killed bubblewrap while it made a sandbox",
-        "see the log of the kernel and the memory of this machine",
-    ),
-    (
-        ("No space left on device: ", "the sandbox cannot be made in", "Disk quota exceeded"),
-        "the folder of sandboxes has no room, or takes no named pipes",
-        "make room, or set FASTFLOW_DATA_DIR to a folder on a local disk",
-    ),
-    (
-        ("creating file", "mkdir", "Can't write data"),
-        "there is no room for the files of a sandbox in memory",
-        "free memory of this machine",
-    ),
-)
-"""Words of bubblewrap and ours, and what they mean. The first that fits counts."""
-_EXHAUSTED: Final = ("unshare user ns: No space left", "exceeded (ENOSPC)")
+_PROC: Final = ("Can't mount proc", "mounting proc")
+_SETUID: Final = ("The --size option is not permitted in setuid mode", "Unexpected setuid user")
+_FILES: Final = ("creating ", "Can't mkdir", "Can't create file", "Can't write data")
+_NO_ROOM: Final = ("No space left on device", "Cannot allocate memory")
+_EXHAUSTED: Final = ("unshare user ns: No space left", "Creating new namespace failed: nesting depth")
 _NAMESPACES: Final = (
     *_EXHAUSTED,
     "Creating new namespace failed",
-    "No permissions to create",
+    "No permissions to creat",
+    "Setting userns2 failed",
     "setting up uid map",
     "setting up gid map",
     "Failed to make / slave",
     "loopback: Failed",
     "Failed to mount tmpfs",
     "Unexpected capabilities",
-    "max_user_namespaces",
-    "userns",
+    "cannot open /proc/sys/user/max_user_namespaces",
+    "sysctl user.max_user_namespaces",
+    "unshare ",
+    "creation of new user namespaces",
 )
+"""How bubblewrap's complaints begin, without its name."""
+_OTHER_NETWORKS: Final = (
+    "set FASTFLOW_NETWORK=none, which gives runs no network, or FASTFLOW_NETWORK=host, which gives them this "
+    "machine's, the bus included"
+)
+_NETWORK_HINTS: Final[dict[NetworkPart, str]] = {
+    "rules": "as root, run modprobe nf_tables, or boot a kernel with CONFIG_NF_TABLES_INET and CONFIG_NFT_REJECT",
+    "nft": "install nftables again",
+    "helper": "install passt or slirp4netns again, or the other of them, which is then tried too",
+    "namespaces": "let this process make namespaces (user.max_user_namespaces, seccomp and AppArmor of its container)",
+    "keeper": "see the log of the kernel, and the memory and the load of this machine",
+    "sandbox": "see the log of the kernel",
+}
 
 
 def _number(path: str) -> int | None:

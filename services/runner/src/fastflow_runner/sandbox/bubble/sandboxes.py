@@ -8,6 +8,7 @@ the next one lists the folders. ``launch`` starts one, ``channel`` reaches its s
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -18,8 +19,9 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.bubble.cgroups import Cgroups
-from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup
+from fastflow_runner.sandbox.bubble.cgroups.group import Cgroup, GroupPlace
 from fastflow_runner.sandbox.bubble.channel import BubbleChannel
+from fastflow_runner.sandbox.bubble.failures import FolderFailed
 from fastflow_runner.sandbox.bubble.folder import BubbleRecord, SandboxFolder, folders
 from fastflow_runner.sandbox.bubble.launch import Launcher, end, launch
 from fastflow_runner.sandbox.bubble.network import BubbleNetworks, NetworkPlan
@@ -41,13 +43,19 @@ class BubbleSandboxes:
         cgroups: Cgroups,
         *,
         unenforced: tuple[str, ...] = (),
+        lock: int | None = None,
     ) -> None:
-        """*unenforced*: what this machine cannot do besides, as sentences."""
-        self._root = root
+        """
+        Args:
+            unenforced: What this machine cannot do besides, as sentences.
+            lock: A descriptor to close at the end, which keeps other runners out.
+        """
+        self._root = Path(os.path.realpath(root))  # the kernel names the pipes of sandboxes so
         self._launcher = launcher
         self._networks = networks
         self._cgroups = cgroups
         self._more = unenforced
+        self._lock = lock
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: dict[str, str] = {}
         """The control group of each sandbox that this runner opened, by the sandbox's name."""
@@ -70,7 +78,7 @@ class BubbleSandboxes:
             self._networks_of[spec.name] = plan
             return channel
         except OSError as error:
-            raise SandboxError(f"the sandbox cannot be made in {self._root}: {error}.") from error
+            raise FolderFailed(f"the sandbox cannot be made in {self._root}: {error}.") from error
         finally:
             self._opening.discard(spec.name)
 
@@ -78,7 +86,16 @@ class BubbleSandboxes:
         folder = SandboxFolder(self._root / spec.name)
         token = secrets.token_bytes(16)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.make(BubbleRecord(labels=dict(spec.labels), token=token.hex(), cgroup=spec.name))
+        folder.make(
+            BubbleRecord(
+                labels=dict(spec.labels),
+                token=token.hex(),
+                cgroup=spec.name,
+                places={
+                    controller: (str(place.folder), place.version) for controller, place in self._cgroups.places.items()
+                },
+            )
+        )
         try:
             limits = (spec.memory_bytes, spec.cpu_cores, spec.processes_max)
             cgroup = await asyncio.to_thread(self._cgroups.make, spec.name, *limits)
@@ -167,14 +184,19 @@ class BubbleSandboxes:
 
     def _cgroup(self, folder: SandboxFolder) -> Cgroup:
         try:
-            name = folder.record().cgroup or folder.name
+            record = folder.record()
+            name = record.cgroup or folder.name
+            places = {each: GroupPlace(Path(path), version) for each, (path, version) in record.places.items()}
         except Missing:
             if (known := self._groups.get(folder.name)) is None:  # half made, or renamed: the name's group is another's
                 return Cgroup(folder.name, {})
-            name = known
-        return self._cgroups.get(name, folder.pid())
+            name, places = known, {}
+        return self._cgroups.get(name, folder.pid(), places)
 
     async def close(self) -> None:
         """Sandboxes remain."""
         await self._networks.close()
         self._launcher.stage.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

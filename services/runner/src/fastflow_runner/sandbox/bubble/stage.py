@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fastflow_runner.sandbox import SandboxError
+from fastflow_runner.sandbox.bubble.failures import NotReached
 
 _Result = TypeVar("_Result")
 
@@ -25,10 +25,17 @@ _CLONE_NEWNS: Final = 0x20000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_SLAVE: Final = 0x80000
+_PASSABLE: Final = (
+    "run the service as a user that is not root, or move what it needs, see FASTFLOW_DATA_DIR, to a folder that "
+    "everybody may pass"
+)
 
 
 class Stage:
-    """Runs calls where *sources* can be reached by a user. Calls run one at a time."""
+    """Runs calls where *sources* can be reached by a user. Calls run one at a time.
+
+    Sources are paths without symbolic links: what a link leads to is shown at its own path, and not at the link.
+    """
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
@@ -38,7 +45,7 @@ class Stage:
         """Call *function*, and return what it returns.
 
         Raises:
-            SandboxError: A source is missing, or cannot be made reachable.
+            NotReached: A source is missing, or cannot be made reachable. The next call tries again.
         """
         try:
             blocked = {source: folder for source in sources if (folder := blocking(source, user))}
@@ -46,12 +53,18 @@ class Stage:
                 return function()
             shown = frozenset((source, os.stat(source).st_dev, os.stat(source).st_ino) for source in blocked)
         except OSError as error:
-            raise SandboxError(f"{error.filename} cannot be shown to a sandbox: {error.strerror}.") from error
+            raise _not_shown(error) from error
         if self._thread is None or not shown <= self._shown:
             self.close()
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="bubble-stage")
-            self._thread.submit(_set, blocked).result()
-            self._shown = shown
+            thread = ThreadPoolExecutor(1, thread_name_prefix="bubble-stage")
+            try:
+                thread.submit(_set, blocked).result()
+            except BaseException as error:  # half covered: nothing may start there
+                thread.shutdown()
+                if isinstance(error, OSError):
+                    raise _not_shown(error) from error
+                raise
+            self._thread, self._shown = thread, shown
         return self._thread.submit(function).result()
 
     def close(self) -> None:
@@ -88,18 +101,19 @@ def blocking(source: str, user: int) -> str | None:
     return None
 
 
+def _not_shown(error: OSError) -> NotReached:
+    return NotReached(f"{error.filename} cannot be shown to a sandbox ({error.strerror})", _PASSABLE)
+
+
 def _set(blocked: dict[str, str]) -> None:
-    """Give this thread a mount namespace, and cover the blocking folders in it. Raises ``SandboxError``."""
+    """Cover the blocking folders in a mount namespace of this thread. Raises ``NotReached``, ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int) -> None:
         if result != 0:
             reason = os.strerror(ctypes.get_errno())
             folders = ", ".join(sorted(set(blocked.values())))
-            raise SandboxError(
-                f"sandboxes cannot reach {folders} ({reason}); run the service as a user that is not root, or move "
-                "what it needs, see FASTFLOW_DATA_DIR, to a folder that everybody may pass."
-            )
+            raise NotReached(f"sandboxes cannot reach {folders} ({reason})", _PASSABLE)
 
     def mount(source: str, target: str, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
         check(libc.mount(os.fsencode(source), os.fsencode(target), kind, ctypes.c_ulong(flags), data))

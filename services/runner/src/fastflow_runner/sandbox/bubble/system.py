@@ -54,7 +54,7 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
         certificates: What sandboxes trust.
     """
     python = own_python()
-    guest_folder = Path(guest.__file__).parent
+    guest_folder = Path(guest.__file__).parent.resolve()
     # Sandboxes see it read-only: without this each of them would compile its supervisor again. It was done at the
     # installation where this process may not write here.
     compileall.compile_dir(guest_folder, quiet=2)
@@ -72,7 +72,7 @@ def system_view(certificates: Certificates | None = None) -> SystemView:
         elif os.path.isfile(path) and os.access(path, os.R_OK) and os.path.getsize(path) <= _SMALL_BYTES:
             files[path] = Path(path).read_bytes()
         elif os.path.exists(path):
-            mounts.append(Mount(path, path))
+            mounts.append(Mount(os.path.realpath(path), path))
     mounts += [Mount(path, path) for path in _PROCESSORS if os.path.isdir(path)]
     prefixes = {os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     mounts += [Mount(prefix, prefix) for prefix in sorted(prefixes) if not _is_below(prefix, _WHOLE)]

