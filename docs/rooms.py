@@ -38,6 +38,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "schedules": frozenset({"settings", "starting"}),
         "followups": frozenset({"settings", "starting"}),
         "maintenance": frozenset({"settings", "starting"}),
+        "operations": frozenset({"settings", "starting"}),
     },
     "fastflow_syncer": {
         "sources": frozenset({"errors", "settings"}),
@@ -49,7 +50,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "http": _GATEWAY_SHARED | {"security"},
         "readmodel": _GATEWAY_SHARED | {"views"},
         "streaming": _GATEWAY_SHARED | {"http", "readmodel"},
-        "actions": _GATEWAY_SHARED | {"readmodel", "security"},
+        "actions": _GATEWAY_SHARED | {"readmodel", "security", "views"},
         "api": _GATEWAY_SHARED | _GATEWAY_BELOW,
         "dashboard": _GATEWAY_SHARED | _GATEWAY_BELOW,
     },

@@ -43,6 +43,7 @@ from fastflow_contracts.runs.cells import Began, CellChunk, Opened, Wrote
 from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, LimitSet, Member
 from fastflow_contracts.runs.logs import CHUNK, Chunk, Piece
 from fastflow_contracts.runs.messages import HINT, SAMPLE, SKIP, AttemptSample, Hint, SkipRecord, Trigger
+from fastflow_contracts.runs.operations import OPERATION, OperationRecord
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import (
     RUN,
@@ -151,6 +152,10 @@ def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
     links = LINK_SET.encode(LinkSet(links=(Link(pipeline=name, on_failure=True, run_config_id="x", on_route="y"),)))
     yield Corrupt(subjects.LINKS, _or(dice, subjects.links_key(name), f"links.=Z{name}"), links)
     spent = SPENT.encode(SpentText(kind="session", at=T0))
+    asked = OperationRecord(id=fresh_run_id(), kind="cancel", created_at=T0, triggered_by="api", total=1, ended_at=T0)
+    yield Corrupt(
+        subjects.OPERATIONS, _or(dice, subjects.operation_key(asked.id), f"operation.{odd}"), OPERATION.encode(asked)
+    )
     yield Corrupt(subjects.SESSIONS, _or(dice, subjects.spent_key(fresh_run_id()), f"spent.{odd}"), spent)
     yield from _messages(dice, ref, victim)
 

@@ -42,6 +42,7 @@ def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
             "switch.=ZZ.=ZZ",
         ),
         subjects.LINKS: (subjects.links_key(name), "links.=ZZ"),
+        subjects.OPERATIONS: (subjects.operation_key(RUN_ID), "operation.broken", "items.broken.x"),
     }
 
 

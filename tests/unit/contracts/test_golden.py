@@ -22,7 +22,7 @@ from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
-from fastflow_contracts.runs import cells, limits, logs, messages
+from fastflow_contracts.runs import cells, limits, logs, messages, operations
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.schedules import beat, state
@@ -41,6 +41,8 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "limit": limits.LIMIT,
     "links": links.LINK_SET,
     "log": logs.CHUNK,
+    "operation": operations.OPERATION,
+    "operation-items": operations.OPERATION_ITEMS,
     "pauses": PAUSE_SET,
     "pipeline": PIPELINE,
     "presence": PRESENCE,

@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastflow_api import ApiError, BadRequest, Client, Conflict, NotFound, NotSignedIn, TooMany, Unreachable
-from fastflow_api.shapes import Run, Status
+from fastflow_api.shapes import BulkFilter, Run, Status
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
@@ -102,6 +103,7 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
         await _ask_about_runs(api, run)
         await _ask_for_output(api, run, notebook.id)
         await _ask_about_skips(bus, api)
+        await _ask_about_operations(api)
         await _ask_about_the_installation(api)
     assert asked == {f"{route.method} {route.path}" for route in routes.ROUTES}
 
@@ -116,6 +118,18 @@ async def _ask_about_pipelines(api: Client) -> None:
     (version,) = (await api.versions("demo")).versions
     assert (await api.pin("demo", version.id, reason="why")).pin is not None
     assert (await api.unpin("demo")).pin is None
+
+
+async def _ask_about_operations(api: Client) -> None:
+    asked = await api.backfill("demo", datetime.now(UTC) - timedelta(days=2))
+    assert asked.operation is not None
+    assert asked.operation.total == asked.slots - asked.existing > 0
+    assert [each.id for each in (await api.operations()).operations] == [asked.operation.id]
+    assert (await api.operation(asked.operation.id)).kind == "backfill"
+    assert (await api.cancel_operation(asked.operation.id)).state in ("stopping", "cancelled")
+    assert (await api.wait_for_operation(asked.operation.id, timeout_s=60)).state == "cancelled"
+    counted = await api.bulk("retry", BulkFilter(pipeline_name="none"), dry_run=True)
+    assert (counted.matched, counted.operation) == (0, None)
 
 
 async def _ask_about_schedules(api: Client) -> None:

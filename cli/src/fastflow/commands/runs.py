@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +15,7 @@ from fastflow.errors import FAILED, OK
 from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import check_pipeline, find_run
 from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.remote.variables import read_variables
 from fastflow.terminal import tables
 from fastflow.terminal.follow import follow as follow_run
 from fastflow.terminal.follow import show
@@ -109,18 +111,39 @@ def cancel(wanted: str, target: FindTarget) -> None:
 @click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @click.option("--current", is_flag=True, help="Use the pipeline's current code instead of the code of RUN.")
+@click.option("-e", "--env", "env", metavar="K=V", multiple=True, help="A variable to add or replace.")
+@click.option("-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter to add or replace.")
+@click.option("--without", metavar="K", multiple=True, help="A variable or parameter of RUN to leave out.")
 @json_option
 @api_options
-def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindTarget) -> None:
+def retry(
+    wanted: str,
+    follow: bool,
+    current: bool,
+    env: tuple[str, ...],
+    parameters: tuple[str, ...],
+    without: tuple[str, ...],
+    as_json: bool,
+    target: FindTarget,
+) -> None:
     """Start a new run like RUN: an id, its beginning, or a pipeline's name for its newest run.
 
     It must be over. The new run has the same event, variables and parameters, and the same code unless you give
-    --current.
+    --current. With -e, -p and --without, those that you name are changed and all others kept.
     """
+    env_vars = read_variables(env, "-e", own=os.environ.get)
+    given_parameters = read_variables(parameters, "-p", own=lambda _: None)
 
     async def work(client: Client) -> int:
         given = await find_run(client, wanted)
-        accepted = await client.retry(given.id, code="current" if current else "same")
+        accepted = await client.retry(
+            given.id,
+            code="current" if current else "same",
+            env_vars=env_vars,
+            parameters=given_parameters,
+            without=without,
+            allow_undeclared=True,
+        )
         if follow:
             return await follow_start(client, given.pipeline_name, accepted, as_json=as_json)
         say_accepted(given.pipeline_name, accepted, as_json=as_json)

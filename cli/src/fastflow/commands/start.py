@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from fastflow.errors import OK, BadUsage, NoSuchThing
 from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.remote.variables import read_variables
 from fastflow.terminal.parameters import parameters_table
 from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.starts import CALL_S, GOES_ON, follow_start, say_accepted, say_ended
@@ -50,8 +50,8 @@ def run(
     if follow and wait:
         raise BadUsage("give --follow or --wait: one shows the log, the other one the result.")
     pipeline = check_name(name)
-    env_vars = _variables(env, "-e", own=os.environ.get)
-    given = _variables(parameters, "-p", own=lambda _: None)
+    env_vars = read_variables(env, "-e", own=os.environ.get)
+    given = read_variables(parameters, "-p", own=lambda _: None)
 
     async def explain(client: Client) -> int:
         async with about_pipeline(client, pipeline):
@@ -115,22 +115,6 @@ def trigger(
         say_accepted(pipeline, accepted, as_json=as_json)
 
     ask(target, work)
-
-
-def _variables(pairs: Iterable[str], option: str, *, own: Callable[[str], str | None]) -> dict[str, str]:
-    """Parse ``NAME=value`` pairs; a bare ``NAME`` gets its value from *own*."""
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            inherited = own(name)
-            if inherited is None:
-                raise BadUsage(f"{option} {pair}: write it as NAME=value.")
-            value = inherited
-        if not name:
-            raise BadUsage(f"{option} {pair}: there must be a name before the =.")
-        found[name] = value
-    return found
 
 
 def _payload(data: str) -> bytes:

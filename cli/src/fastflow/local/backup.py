@@ -24,6 +24,7 @@ ORDER: Final = (
     streams.COMMANDS,
     streams.WORK,
     bucket_stream(subjects.SCHEDULES),
+    bucket_stream(subjects.OPERATIONS),
     bucket_stream(subjects.RUNS),
     bucket_stream(subjects.INPUTS),
     bucket_stream(subjects.RUNNERS),

@@ -14,6 +14,7 @@ from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import chain_counts, limit_sets
+from fastflow_contracts.runs.operation_store import OperationStore
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.schedules.store import ScheduleStore
@@ -36,13 +37,14 @@ class UnreadableRecord(NamedTuple):
 
 def _kinds(bus: Bus) -> Iterator[tuple[Bucket[Any, Any], str]]:
     """Every kind of record, each with the filter of its keys."""
-    runs, pipelines, schedules = RunStore(bus), PipelineStore(bus), ScheduleStore(bus)
+    runs, pipelines, schedules, operations = RunStore(bus), PipelineStore(bus), ScheduleStore(bus), OperationStore(bus)
     buckets: tuple[Bucket[Any, Any], ...] = (
         *(runs.records, runs.inputs),
         *(pipelines.records, pipelines.versions, pipelines.sync_status, pipelines.link_sets),
         *(schedules.states, schedules.switches, pause_sets(bus)),
         *(presences(bus), troubles(bus)),
         SpentStore(bus).records,
+        *(operations.records, operations.items),
     )
     yield from ((bucket, bucket.keys) for bucket in buckets)
     yield limit_sets(bus), subjects.ALL_RUNNING

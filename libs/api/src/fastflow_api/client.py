@@ -9,6 +9,7 @@ from typing import Self
 
 from fastflow_api.connection import TIMEOUT_S, Connection
 from fastflow_api.resources.installation import Installation
+from fastflow_api.resources.operations import Operations
 from fastflow_api.resources.output import Outputs
 from fastflow_api.resources.pipelines import Pipelines
 from fastflow_api.resources.runs import Runs
@@ -17,7 +18,7 @@ from fastflow_api.resources.skips import RefusedStarts
 from fastflow_api.resources.starts import Starts
 
 
-class Client(Pipelines, Starts, Runs, Outputs, Schedules, RefusedStarts, Installation):
+class Client(Pipelines, Starts, Runs, Outputs, Schedules, RefusedStarts, Operations, Installation):
     """A client for one installation, with one method for each route of its API, plus ``wait`` and ``all_runs``.
 
     Use it with ``async with``, or call ``close`` at the end. Both work in a notebook. The client opens connections at

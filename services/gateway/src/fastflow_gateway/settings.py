@@ -7,6 +7,7 @@ from typing import Annotated
 from aiohttp import web
 
 from fastflow_contracts.limit_settings import LimitSettings
+from fastflow_contracts.runs.operations import ITEMS_MAX
 from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys
@@ -15,6 +16,7 @@ from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
 from fastflow_gateway.security.webhook_guard import CALL_BYTES, CALLS_PER_MINUTE
 
 TOKEN_CHARACTERS_MIN = 16
+BACKFILL_SLOTS_MAX = 1_000
 
 
 class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
@@ -52,6 +54,10 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
             least=0,
         ),
     ] = CALLS_PER_MINUTE
+    backfill_slots_max: Annotated[
+        int,
+        Env("FASTFLOW_BACKFILL_SLOTS_MAX", "Most slots of one backfill.", least=1, most=ITEMS_MAX),
+    ] = BACKFILL_SLOTS_MAX
     git_hook_secret: Annotated[
         str,
         Env(

@@ -13,6 +13,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
@@ -24,6 +25,8 @@ from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
+from fastflow_scheduler.operations.step import OperationStep
+from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import SchedulerSettings
 from fastflow_scheduler.starting.active_runs import ActiveRuns
@@ -78,12 +81,17 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
     def reconciler() -> Reconciler:
         return Reconciler(bus, runs, active=active, dispatcher=dispatcher, due_work=DueWork(lease))
 
+    def operations() -> OperationWorker:
+        step = OperationStep(runs, PipelineStore(bus), starter, active, runs_max=settings.operation_runs_max)
+        return OperationWorker(bus, step)
+
     parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "triggers": lambda: triggers().serve(),
         "commands": lambda: CommandConsumer(bus, runs).serve(),
         "run-ended": lambda: run_ended().serve(),
         "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart).serve(),
         "reconcile": lambda: reconciler().serve(),
+        "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
     }
 

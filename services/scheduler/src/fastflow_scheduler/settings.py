@@ -16,6 +16,7 @@ CONCURRENT_MOST = 10_000
 
 WAITING_MAX = 10_000
 CHAIN_WAITING_MAX = 500
+OPERATION_RUNS_MAX = 4
 
 
 class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
@@ -72,6 +73,15 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
             least=1,
         ),
     ] = CHAIN_WAITING_MAX
+    operation_runs_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_OPERATION_RUNS_MAX",
+            "Most runs of one operation, such as a backfill, that wait or run at once. Few leave room for what is due "
+            "now.",
+            least=1,
+        ),
+    ] = OPERATION_RUNS_MAX
     runs_full_percent: Annotated[
         float,
         Env(

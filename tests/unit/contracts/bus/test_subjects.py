@@ -13,6 +13,7 @@ from fastflow_contracts.bus.subjects import (
     INBOX_CHARACTERS_MAX,
     SUBJECT_BYTES_MAX,
     TOKEN_CHARACTERS_MAX,
+    ItemsRef,
     JobRef,
     RunRef,
     ServiceRef,
@@ -41,7 +42,14 @@ _OF_WHOLE_SUBJECTS: Final = (
 )
 
 
-_OF_IDS: Final = ("chain_key", "run_key_of_any_pipeline", "skipped", "dead_trigger")
+_OF_IDS: Final = (
+    "chain_key",
+    "operation_key",
+    "operation_items_key",
+    "run_key_of_any_pipeline",
+    "skipped",
+    "dead_trigger",
+)
 """They take no name, or shorten it."""
 
 
@@ -65,6 +73,7 @@ def arguments(builder: Callable[..., str], pipeline: str, text: str) -> list[Any
         "JobRef": JobRef(PipelineName(pipeline), text),
         "VersionRef": VersionRef(PipelineName(pipeline), text),
         "ServiceRef": ServiceRef("scheduler", text),
+        "ItemsRef": ItemsRef(RUN, 10**5),
         "PipelineName": pipeline,
         "RunId": RUN,
         "int": 10**12,

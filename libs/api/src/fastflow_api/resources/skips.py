@@ -127,6 +127,7 @@ class RefusedStarts(Resource):
         triggered_by: TriggeredBy | None = None,
         dry_run: bool = False,
         cursor: str | None = None,
+        expect: int | None = None,
     ) -> shapes.Redriven:
         """Start the messages of open skips that match, the oldest first. One call takes at most 500.
 
@@ -136,12 +137,16 @@ class RefusedStarts(Resource):
             triggered_by: As for ``skips``.
             dry_run: Only count them.
             cursor: ``next_cursor`` of the previous call: continue with newer skips.
+            expect: How many match, as a dry run has counted them; None: any number.
 
         Returns:
             How many started and how many were refused again, which stay.
+
+        Raises:
+            Conflict: There are not as many as *expect* says; nothing was started.
         """
         body = shapes.RedriveBody(
-            pipeline=pipeline, reason=reason, triggered_by=triggered_by, dry_run=dry_run, cursor=cursor
+            pipeline=pipeline, reason=reason, triggered_by=triggered_by, dry_run=dry_run, cursor=cursor, expect=expect
         )
         return await self._connection.json(
             "POST", "/api/skipped/redrive", shapes.Redriven, body=body, timeout_s=REDRIVE_S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from fastflow_api import shapes
@@ -134,7 +134,11 @@ class Starts(Resource):
         run_id: str,
         *,
         code: Literal["same", "current"] = "same",
+        env_vars: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        without: Iterable[str] = (),
         key: str | None = None,
+        allow_undeclared: bool = False,
         wait_s: int = 0,
     ) -> Run | Accepted:
         """Run a finished run again, as a new run with the same event, variables and parameters.
@@ -142,7 +146,11 @@ class Starts(Resource):
         Args:
             run_id: The id of the finished run.
             code: The code of that run, or the pipeline's current version.
+            env_vars: Variables to add or replace; the others are kept.
+            parameters: Parameters to add or replace: strings, or any JSON values.
+            without: Names of variables and parameters of that run to leave out.
             key: As for ``start``.
+            allow_undeclared: As for ``start``; it counts if anything is changed.
             wait_s: As for ``start``.
 
         Returns:
@@ -151,9 +159,14 @@ class Starts(Resource):
         Raises:
             NotFound: There is no such run.
             Conflict: The run is not over yet.
+            BadRequest: A variable is not valid, not declared, or one of *without* that the run was not given.
         """
-        path, body = f"/api/runs/{segment(run_id)}/retry", shapes.RetryBody(code=code)
-        return await self._start(path, wait_s, body=body, headers=_headers(key))
+        body = shapes.RetryBody(
+            code=code, env_vars=dict(env_vars or {}), parameters=dict(parameters or {}), without=tuple(without)
+        )
+        path = f"/api/runs/{segment(run_id)}/retry"
+        given = {"allow_undeclared": "true"} if allow_undeclared else {}
+        return await self._start(path, wait_s, query=given, body=body, headers=_headers(key))
 
     async def _start(
         self, path: str, wait_s: int, *, query: Mapping[str, Any] | None = None, **request: Any

@@ -32,6 +32,16 @@ from fastflow_api.shapes.installation import (
     SyncReport,
     SyncStatus,
 )
+from fastflow_api.shapes.operations import (
+    Backfill,
+    BackfillBody,
+    Bulk,
+    BulkAction,
+    BulkBody,
+    BulkFilter,
+    Operation,
+    OperationList,
+)
 from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
 from fastflow_api.shapes.pauses import Pause, Pauses
 from fastflow_api.shapes.pipelines import (
@@ -76,7 +86,13 @@ __all__ = [
     "HIDDEN",
     "Accepted",
     "Attempt",
+    "Backfill",
+    "BackfillBody",
     "Body",
+    "Bulk",
+    "BulkAction",
+    "BulkBody",
+    "BulkFilter",
     "Catchup",
     "Cell",
     "CellAttempt",
@@ -104,6 +120,8 @@ __all__ = [
     "LoginCode",
     "NextRuns",
     "Node",
+    "Operation",
+    "OperationList",
     "Output",
     "PartialLine",
     "Pause",

@@ -40,6 +40,12 @@ class RetryBody(Body, frozen=True, kw_only=True):
 
     code: Literal["same", "current"] = "same"
     """The code of that run, or the pipeline's current version."""
+    env_vars: dict[str, str] = {}
+    """Variables to add or replace; the others are kept. ``***``, as answers show values, keeps one, too."""
+    parameters: dict[str, Any] = {}
+    """Parameters to add or replace: strings, or any JSON values; as ``env_vars``."""
+    without: tuple[str, ...] = ()
+    """Names of variables and parameters of that run to leave out."""
 
 
 class LinkBody(Body, frozen=True, kw_only=True):
@@ -85,6 +91,8 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     """Only count them."""
     cursor: str | None = None
     """``next_cursor`` of the previous answer: continue with newer skips."""
+    expect: int | None = None
+    """How many skips the caller expects, as a dry run has counted them; null: any number."""
 
 
 class PauseBody(Body, frozen=True, kw_only=True):

@@ -137,6 +137,8 @@ class Run(Shape, frozen=True, kw_only=True):
     """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
     """Parameters given with the trigger; every value is ``***``."""
+    operation_id: str | None = None
+    """The operation that started it, such as a backfill."""
 
 
 class Skip(Shape, frozen=True, kw_only=True):

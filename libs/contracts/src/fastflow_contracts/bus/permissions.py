@@ -57,7 +57,13 @@ subject that a request names, with its own rights.)
 """
 
 
-_SCHEDULER_FOLLOWS: Final = (subjects.RUNS, subjects.PIPELINES, subjects.RUNNERS, subjects.SCHEDULES)
+_SCHEDULER_FOLLOWS: Final = (
+    subjects.RUNS,
+    subjects.PIPELINES,
+    subjects.RUNNERS,
+    subjects.SCHEDULES,
+    subjects.OPERATIONS,
+)
 _GATEWAY_FOLLOWS: Final = (*_SCHEDULER_FOLLOWS, subjects.LINKS, subjects.SESSIONS)
 _GATEWAY_READS: Final = (streams.LOGS, streams.CELLS, streams.METRICS, streams.NOTICES)
 
@@ -93,6 +99,7 @@ def grant(user: User) -> Grant:
                     *_keys(subjects.INPUTS, subjects.INPUT_KEYS),
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.RUNNERS, subjects.service_keys(user.value)),
+                    *_keys(subjects.OPERATIONS, subjects.OPERATION_KEYS),
                     subjects.WORK,
                     subjects.BEATS,
                     *subjects.NOTICES,
@@ -103,6 +110,7 @@ def grant(user: User) -> Grant:
                     *_finding(bucket_stream(subjects.PIPELINES)),
                     *_getting(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_getting(subjects.OPERATIONS, subjects.OPERATION_KEYS, subjects.OPERATION_ITEM_KEYS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_finding(bucket_stream(subjects.RUNS)),
                     *_reading(*map(bucket_stream, _SCHEDULER_FOLLOWS)),
@@ -123,6 +131,7 @@ def grant(user: User) -> Grant:
                         subjects.SCHEDULE_SWITCH_KEYS,
                         subjects.PAUSE_KEY,
                     ),
+                    *_told(subjects.OPERATIONS, subjects.OPERATION_KEYS),
                     *mine,
                 ),
             )
@@ -168,6 +177,8 @@ def grant(user: User) -> Grant:
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
                     *(key for bucket in PROBED for key in _keys(bucket, subjects.PROBE_KEY)),
                     *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
+                    *_keys(subjects.OPERATIONS, subjects.OPERATION_KEYS, subjects.OPERATION_ITEM_KEYS),
+                    *_getting(subjects.OPERATIONS, subjects.OPERATION_KEYS),
                     *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),  # a pin
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
@@ -192,6 +203,7 @@ def grant(user: User) -> Grant:
                     ),
                     *_told(subjects.LINKS, subjects.LINK_KEYS),
                     *_told(subjects.SESSIONS, subjects.SPENT_KEYS),
+                    *_told(subjects.OPERATIONS, subjects.OPERATION_KEYS),
                     *map(told_on, (subjects.LOGS, subjects.CELLS, subjects.METRICS, subjects.SKIPS)),
                     *mine,
                 ),

@@ -71,6 +71,7 @@ _INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
 RUN_HISTORY: Final = 16
 RUN_AGE_S: Final = 90 * DAY_S
 LOG_AGE_S: Final = 30 * DAY_S
+OPERATION_AGE_S: Final = 30 * DAY_S
 
 
 _TELLING: Final = RePublish(src=">", dest=f"{subjects.TOLD}.>", headers_only=True)
@@ -169,6 +170,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64, allow_atomic=True),
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     _bucket(subjects.SESSIONS, history=1, bytes_max=16 * MIB, value_bytes_max=MIB // 64, age_s=DAY_S),
+    _bucket(subjects.OPERATIONS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=OPERATION_AGE_S),
     StreamConfig(
         name=object_stream(subjects.BUNDLES),
         subjects=[f"$O.{subjects.BUNDLES}.C.>", f"$O.{subjects.BUNDLES}.M.>"],

@@ -57,6 +57,7 @@ TOKEN_CHARACTERS_MAX = 1536
 """Longest token: an id of 128 characters takes no more, whatever they are."""
 SUBJECT_BYTES_MAX = 2048
 """Longest subject that a client of ours sends. With its inbox it fits well into a line of the server (4,096)."""
+CHUNK_DIGITS_MAX = 6
 ODD_CHARACTERS_MAX = 200
 """A skip's token that names no pipeline is kept as it is up to this length."""
 
@@ -68,6 +69,7 @@ SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
 LINKS = "ff_links"
 SESSIONS = "ff_sessions"
+OPERATIONS = "ff_operations"
 
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
@@ -86,6 +88,9 @@ SERVICE_KEYS = "service.*.*"
 """In the bucket of the runners: what other services say of themselves."""
 LINK_KEYS = "links.*"
 SPENT_KEYS = "spent.*"
+OPERATION_KEYS = "operation.*"
+"""Gateways create them, schedulers carry them on."""
+OPERATION_ITEM_KEYS = "items.*.*"
 SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
 SCHEDULE_SWITCH_KEYS = "switch.>"
@@ -112,6 +117,13 @@ class JobRef(NamedTuple):
     pipeline: PipelineName
     schedule: str
     """``Schedule.id``."""
+
+
+class ItemsRef(NamedTuple):
+    """Some of the items of one operation."""
+
+    operation: RunId
+    chunk: int
 
 
 class VersionRef(NamedTuple):
@@ -351,6 +363,27 @@ def spent_key(spent_id: str) -> str:
 
 def parse_spent_key(key: str) -> str:
     return key.removeprefix("spent.")
+
+
+def operation_key(operation: RunId) -> str:
+    return f"operation.{operation}"
+
+
+def parse_operation_key(key: str) -> RunId:
+    """Return the operation in a key. Raises ``BadRunId``."""
+    return check_run_id(key.removeprefix("operation."))
+
+
+def operation_items_key(items: ItemsRef) -> str:
+    return f"items.{items.operation}.{items.chunk}"
+
+
+def parse_operation_items_key(key: str) -> ItemsRef:
+    """Return the items in a key. Raises ``BadRunId`` or ``BadToken``."""
+    operation, _, chunk = key.removeprefix("items.").partition(".")
+    if not (chunk.isascii() and chunk.isdecimal()) or len(chunk) > CHUNK_DIGITS_MAX:
+        raise BadToken(f"{key[:200]!r} names no items of an operation.")
+    return ItemsRef(check_run_id(operation), int(chunk))
 
 
 def runner_key(runner_id: str) -> str:

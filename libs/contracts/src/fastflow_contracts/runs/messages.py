@@ -40,7 +40,9 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     event_headers: dict[str, str] = {}
     """Headers that say which event it is, names in lower case; see ``event_headers``."""
     retry_of: RunId | None = None
-    """Run the bundle, variables and parameters of this run again."""
+    """Run the bundle, variables and parameters of this run again. Those given here replace that run's."""
+    without: tuple[str, ...] = ()
+    """Of a retry: names of variables and parameters of that run to leave out."""
     code: RetriedCode = "same"
     """Of a retry: ``current`` takes today's version of the pipeline in place of that run's."""
     version: str | None = None

@@ -134,6 +134,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     cells: tuple[CellRetry, ...] = ()
     """Of a notebook's code cells, first to last; beyond them: no retries."""
     has_input: bool = False
+    operation_id: StoredRunId | None = None
+    """The operation that started it, such as a backfill."""
 
 
 class Pending(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="pending"):

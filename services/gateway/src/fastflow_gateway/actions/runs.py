@@ -18,6 +18,7 @@ from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions import skips
+from fastflow_gateway.actions.edits import NO_EDITS, Edits
 from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT, asked_key
 from fastflow_gateway.errors import RequestRefused, no_pipeline
 from fastflow_gateway.readmodel.model import MODEL
@@ -77,8 +78,11 @@ async def retry(
     triggered_by: TriggeredBy,
     key: str | None = None,
     code: RetriedCode = "same",
+    edits: Edits = NO_EDITS,
 ) -> KnownRun | RunId:
-    """Start a new run with the same event, variables and parameters. Returns and raises as ``start``.
+    """Start a new run with the same event, and its variables and parameters after *edits*.
+
+    Returns and raises as ``start``.
 
     Args:
         app: The gateway.
@@ -86,14 +90,16 @@ async def retry(
         triggered_by: Who asks.
         key: An idempotency key.
         code: The bundle of *run*, or the pipeline's current version.
+        edits: What to replace and to leave out.
     """
     if run.is_refused:
         raise RequestRefused(409, f"run {run.id} never began; redrive its skip: POST /api/skipped/{run.id}/redrive.")
     # The model may be a moment behind: only the stored record may say "not over".
     if not run.is_over and not (await RunStore(app[app_keys.BUS]).load(run.ref)).run.is_over:
         raise RequestRefused(409, f"run {run.id} is not over yet; wait until it ends, or cancel it first.")
-    trigger = Trigger(
-        triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id, code=code
+    trigger = edits.applied_to(
+        Trigger(triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id, code=code),
+        run,
     )
     return await _send(app, run.pipeline, trigger)
 

@@ -105,7 +105,12 @@ async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = N
 
 
 async def redrive_all(
-    app: web.Application, wanted: SkipFilter, *, dry_run: bool = False, cursor: str | None = None
+    app: web.Application,
+    wanted: SkipFilter,
+    *,
+    dry_run: bool = False,
+    cursor: str | None = None,
+    expect: int | None = None,
 ) -> shapes.Redriven:
     """Start the messages of all skips that match and are not redriven yet, the oldest first.
 
@@ -114,13 +119,22 @@ async def redrive_all(
         wanted: Which skips.
         dry_run: Only count them.
         cursor: Only skips that are newer than the one with this id.
+        expect: How many match, as the caller knows; None: any number.
 
     Returns:
         What became of the first ``REDRIVEN_MAX``. A refused one stays a skip.
+
+    Raises:
+        RequestRefused: There are not as many as expected; nothing was started.
     """
     found = [skip for skip in _newer(app[MODEL].skips.listed(wanted), cursor) if skip.redriven_as is None]
     if dry_run:
         return shapes.Redriven(matched=len(found), left=len(found))
+    if expect is not None and expect != len(found):
+        raise RequestRefused(
+            409,
+            f'{len(found):,} skips match now, not {expect:,}; nothing was started. Look again with "dry_run": true.',
+        )
     taken = found[:REDRIVEN_MAX]
     queue = iter(taken)
     started: list[RunId] = []

@@ -59,7 +59,10 @@ async def redrive_skips(request: web.Request) -> web.Response:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestRefused(422, f"the body is not a filter of skips: {error}.") from error
     filters = SkipFilter(pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by)
-    return answer(await skips.redrive_all(request.app, filters, dry_run=wanted.dry_run, cursor=wanted.cursor))
+    done = await skips.redrive_all(
+        request.app, filters, dry_run=wanted.dry_run, cursor=wanted.cursor, expect=wanted.expect
+    )
+    return answer(done)
 
 
 ROUTES = (
@@ -76,8 +79,8 @@ ROUTES = (
         "/api/skipped/redrive",
         redrive_skips,
         "Start the messages of all open skips that match, the oldest first; at most 500 at once. A message that is "
-        "refused again stays a skip.",
-        {200: shapes.Redriven, 422: shapes.Error},
+        "refused again stays a skip. 409: there are not as many as `expect` says.",
+        {200: shapes.Redriven, 409: shapes.Error, 422: shapes.Error},
         body=shapes.RedriveBody,
     ),
     Route(

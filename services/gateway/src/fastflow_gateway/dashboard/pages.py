@@ -11,10 +11,12 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_gateway.dashboard import (
+    again_page,
     graph_page,
     links_form,
     live,
     login,
+    operations_page,
     output_frame,
     pause_forms,
     pipelines_page,
@@ -66,6 +68,8 @@ ROUTES: tuple[Route, ...] = (
     *versions_form.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
+    *again_page.ROUTES,
+    *operations_page.ROUTES,
     *output_frame.ROUTES,
     *graph_page.ROUTES,
     *runners_page.ROUTES,

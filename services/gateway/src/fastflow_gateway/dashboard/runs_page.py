@@ -33,6 +33,7 @@ async def runs_page(request: web.Request) -> web.Response:
         statuses=list(RunStatus),
         triggers=get_args(TriggeredBy),
         cursor=wanted.cursor,
+        bulk_url=drawn.link("/bulk", [each for each in chosen.items() if each[0] != "limit"]),
         newest_url=drawn.link("/runs", chosen.items()) if wanted.cursor else None,
         older_url=drawn.link("/runs", [*chosen.items(), ("cursor", page.next_cursor)]) if page.next_cursor else None,
     )

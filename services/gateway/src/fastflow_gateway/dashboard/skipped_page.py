@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -20,6 +20,8 @@ from fastflow_gateway.readmodel import skip_queries
 from fastflow_gateway.readmodel.filters import SkipsQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.skips import SkipFilter
+
+COUNT_DIGITS_MAX: Final = 10
 
 
 class ShownSkipsQuery(SkipsQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,9 +51,14 @@ async def skipped_page(request: web.Request) -> web.Response:
 
 async def redrive_all(request: web.Request) -> web.Response:
     """Start all that match, and show what is left."""
-    fields = [(name, value) for name, value in await form_of(request) if name != CSRF_FIELD]
-    wanted = parameters(fields, ShownSkipsQuery)
-    done = await skips.redrive_all(request.app, wanted.filter())
+    fields = await form_of(request)
+    wanted = parameters([each for each in fields if each[0] not in (CSRF_FIELD, "expect")], ShownSkipsQuery)
+    expect = dict(fields).get("expect", "")
+    try:
+        count = int(expect) if expect.isascii() and expect.isdecimal() and len(expect) < COUNT_DIGITS_MAX else None
+        done = await skips.redrive_all(request.app, wanted.filter(), expect=count)
+    except RequestRefused as error:
+        return await _list(request, wanted, flash=str(error), is_bad=True, status=error.status)
     return await _list(request, wanted, flash=drawn.redriven(done), is_bad=done.refused > 0)
 
 
@@ -70,7 +77,12 @@ async def redrive(request: web.Request) -> web.Response:
 
 
 async def _list(
-    request: web.Request, wanted: ShownSkipsQuery, *, flash: str | None = None, is_bad: bool = False
+    request: web.Request,
+    wanted: ShownSkipsQuery,
+    *,
+    flash: str | None = None,
+    is_bad: bool = False,
+    status: int = 200,
 ) -> web.Response:
     model, cursor, filters = request.app[MODEL], wanted.cursor, wanted.filter()
     page = await skip_queries.page(model, filters, limit=wanted.limit, cursor=cursor)
@@ -78,6 +90,7 @@ async def _list(
     return request.app[RENDERER].page(
         request,
         "skipped.html",
+        status=status,
         here="skipped",
         live=None if cursor or flash else "/live",
         address=drawn.link("/skipped", chosen) if flash else None,

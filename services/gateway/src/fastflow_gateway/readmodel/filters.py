@@ -62,8 +62,8 @@ class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             pipeline=self.pipeline_name,
             status=RunStatus(self.status) if self.status else None,
             triggered_by=self.triggered_by,
-            since=_instant("start_date", self.start_date),
-            until=_instant("end_date", self.end_date),
+            since=instant("start_date", self.start_date),
+            until=instant("end_date", self.end_date),
         )
 
 
@@ -82,7 +82,11 @@ class SkipsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return SkipFilter(pipeline=self.pipeline, reason=self.reason, triggered_by=self.triggered_by, is_open=self.open)
 
 
-def _instant(field: str, text: str | None) -> datetime | None:
+def instant(field: str, text: str | None, *, name: str | None = None) -> datetime | None:
+    """Read an instant as the field ``start_date`` or ``end_date`` has it; *name*: what the caller calls it.
+
+    Raises ``RequestRefused``.
+    """
     if text is None:
         return None
     read = value_parsers.start if field == "start_date" else value_parsers.end
@@ -91,6 +95,6 @@ def _instant(field: str, text: str | None) -> datetime | None:
     except ValueError:
         raise RequestRefused(
             422,
-            f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
+            f'{name or field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
             "in an address the + of an offset is written %2B.",
         ) from None

@@ -29,6 +29,8 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.limits import LimitSet
 from fastflow_contracts.runs.messages import SkipRecord
+from fastflow_contracts.runs.operation_store import OperationStore
+from fastflow_contracts.runs.operations import OperationRecord
 from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import RunRecord, RunStatus
 from fastflow_contracts.runs.runners import presences
@@ -81,6 +83,7 @@ class ReadModel:
         self.schedule_states: dict[JobRef, ScheduleState] = {}
         self.troubles = Troubles()
         self._spent = SpentIds()
+        self.operations: dict[RunId, OperationRecord] = {}
         self.sync: SyncStatusRecord | None = None
         pipelines, schedules = self._pipeline_store, ScheduleStore(bus)
         self._feeds: tuple[Feed[Any, Any], ...] = (
@@ -104,6 +107,7 @@ class ReadModel:
             bucket_feed("pauses", pause_sets(bus), self._on_pauses, self.pauses.clear),
             # Never forgotten on the way: an ended session must not count again while its record comes once more.
             bucket_feed("sessions", SpentStore(bus).records, self._on_spent, lambda: None, is_shown=False),
+            bucket_feed("operations", OperationStore(bus).records, self._on_operation, self.operations.clear),
             skip_feed(bus, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
         )
         self._behind = {each.name for each in self._feeds}
@@ -281,6 +285,12 @@ class ReadModel:
 
     def _on_spent(self, change: Change[str, SpentText]) -> None:
         self._spent.add(change.name, change.stored_at)
+
+    def _on_operation(self, change: Change[RunId, OperationRecord]) -> None:
+        if change.value is None:
+            self.operations.pop(change.name, None)
+        else:
+            self.operations[change.name] = change.value
 
     def _on_skip(self, change: Change[str, SkipRecord]) -> None:
         skip = change.value

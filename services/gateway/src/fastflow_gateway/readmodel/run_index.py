@@ -133,6 +133,10 @@ class RunIndex:
             found.append(run)
         return found, None
 
+    def ids_matching(self, query: RunFilter) -> list[RunId]:
+        """The ids of all runs that match, oldest first. It decodes none of them."""
+        return list(self._ids_newest_first(query, None))[::-1]
+
     def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
         return [self._rows[run_id].run for _, run_id in islice(self._order(pipeline).newest_first(), number)]
@@ -162,13 +166,16 @@ class RunIndex:
         return len(self._rows)
 
     def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunRecord]:
+        return (self._rows[run_id].run for run_id in self._ids_newest_first(query, cursor))
+
+    def _ids_newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunId]:
         at_least = None if query.since is None else (_microseconds(query.since), RunId(""))
         ends = [] if query.until is None else [(_microseconds(query.until), RunId("~"))]
         if cursor is not None:
             ends.append(_parse_cursor(cursor))
         order = self._order(query.pipeline, query.status, query.triggered_by)
         for _, run_id in order.newest_first(at_least=at_least, below=min(ends, default=None)):
-            yield self._rows[run_id].run
+            yield run_id
 
     def _order(
         self, pipeline: str | None = None, status: RunStatus | None = None, triggered_by: TriggeredBy | None = None

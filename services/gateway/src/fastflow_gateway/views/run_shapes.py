@@ -65,6 +65,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
         warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
         route=route_of(record),
+        operation_id=order.operation_id,
         result_bytes=record.result_bytes,
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from typing import Final, TypeVar
 
 from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.concurrency import shares_turn
@@ -35,12 +36,14 @@ class ActiveRuns:
         self._of: defaultdict[PipelineName, dict[RunId, Member]] = defaultdict(dict)
         self._waiting_of: Counter[PipelineName] = Counter()
         self._waiting_from: Counter[RunId] = Counter()
+        self._in: defaultdict[RunId, dict[RunId, RunRef]] = defaultdict(dict)
+        """By operation."""
         self._came: asyncio.Event | None = None
 
     def begin(self) -> None:
         """Forget everything: a new feed begins."""
         self.position, self.is_complete = 0, False
-        for known in (self._runs, self._of, self._waiting_of, self._waiting_from):
+        for known in (self._runs, self._of, self._waiting_of, self._waiting_from, self._in):
             known.clear()
 
     def see(self, run: RunRecord, revision: int) -> None:
@@ -86,6 +89,10 @@ class ActiveRuns:
         """Return how many runs of the chain that began with *root* wait."""
         return self._waiting_from[root]
 
+    def of_operation(self, operation: RunId) -> tuple[RunRef, ...]:
+        """Return the active runs that *operation* started."""
+        return tuple(self._in[operation].values()) if operation in self._in else ()
+
     async def up_to(self, revision: int) -> None:
         """Return when everything up to *revision* is known.
 
@@ -111,6 +118,8 @@ class ActiveRuns:
             return
         self._runs[run.id] = run
         self._of[run.pipeline][run.id] = Member(pipeline=run.pipeline, run_id=run.id)
+        if run.order.operation_id is not None:
+            self._in[run.order.operation_id][run.id] = run.ref
         if isinstance(run.state, Pending):
             self._waiting_of[run.pipeline] += 1
             self._waiting_from[run.root_run_id] += 1
@@ -123,6 +132,10 @@ class ActiveRuns:
         del members[run_id]
         if not members:
             del self._of[former.pipeline]
+        if (operation := former.order.operation_id) is not None:
+            self._in[operation].pop(run_id, None)
+            if not self._in[operation]:
+                del self._in[operation]
         if isinstance(former.state, Pending):
             _take_one(self._waiting_of, former.pipeline)
             _take_one(self._waiting_from, former.root_run_id)

@@ -32,7 +32,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """What caused the run, beyond the trigger: a slot, a parent run and how it ended, the first run of the chain.
 
-    ``wait_s``: seconds until it may be claimed.
+    ``wait_s``: seconds until it may be claimed. ``operation_id``: the operation that starts it.
     """
 
     schedule: str | None = None
@@ -42,6 +42,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     root_run_id: RunId | None = None
     hops: int = 0
     wait_s: float = 0.0
+    operation_id: RunId | None = None
 
 
 class UnknownPipeline(BadTrigger):
@@ -160,13 +161,16 @@ def again(
     live = _known(former.pipeline, record).live
     if live is not None and not live.spec.enabled:
         return _disabled(former.pipeline)
+    config = _config_of(former, given, live)
     if refused_variable := refusal(
-        _config_of(former, given, live),
+        config,
         env_vars=former.order.env_names,
         parameters=former.given_parameters,
         by_operator=former.order.by_operator,
     ):
         return Skipped(status=422, reason=refused_variable)
+    if added := values_only(config, trigger.parameters, by_operator=trigger.by_operator):
+        given = replace(given, not_variables=tuple(sorted({*given.not_variables, *added})))
     order = replace(
         former.order,
         triggered_by=trigger.triggered_by,
@@ -228,6 +232,17 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         event_type=given.event_type,
         event_headers=given.event_headers,
     )
+
+
+def still_values_only(admitted: Admitted | Skipped, given: RunInput) -> Admitted | Skipped:
+    """Return *admitted* without the variables that its former run had as values only, by its input *given*.
+
+    They came from outside. An operator who changes something else does not make variables of them.
+    """
+    if isinstance(admitted, Skipped) or admitted.given is None or not given.not_variables:
+        return admitted
+    names = tuple(sorted({*admitted.given.not_variables, *given.not_variables}))
+    return replace(admitted, given=replace(admitted.given, not_variables=names))
 
 
 def _config_of(former: RunRecord, given: RunInput, live: Version | None) -> RunConfig:

@@ -49,10 +49,12 @@ from fastflow_scheduler.starting.admission import (
     admit,
     again,
     refused,
+    still_values_only,
     with_input_of,
 )
 from fastflow_scheduler.starting.ceilings import CEILINGS, Ceilings, too_many_runs
 from fastflow_scheduler.starting.dispatcher import Dispatcher
+from fastflow_scheduler.starting.edits import edited
 from fastflow_scheduler.starting.turns import turn_of
 
 log = get_logger(__name__)
@@ -182,6 +184,8 @@ class Starter:
                 if isinstance(admitted, Skipped):
                     return admitted
                 admitted = await self._with_turn(admitted)
+            order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
+            admitted = replace(admitted, run=replace(admitted.run, order=order))
             limits = self._limits(admitted)
             async with self._turns(limits), self._creating:
                 return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
@@ -250,9 +254,11 @@ class Starter:
             return Skipped(status=409, reason=f"run {former.id} never began; redrive its skip instead.")
         if not former.is_over:
             return Skipped(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
+        former, given = edited(former, given, trigger)
         if trigger.code == "current":
             anew, cause = with_input_of(former, given, trigger), Cause(parent_run_id=former.id)
-            return admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
+            admitted = admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
+            return still_values_only(admitted, given) if former.order.by_operator else admitted
         policy = self._defaults.policy
         return again(former, given, record, trigger, run_id=run_id, policy=policy, now=at)
 

@@ -7,12 +7,14 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.edits import Edits
 from fastflow_gateway.api.runs.answers import STARTED, run_answer, start_answer
+from fastflow_gateway.api.runs.start import StartQuery
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import triggered_by
-from fastflow_gateway.http.waiting import PREFER_HEADERS, WaitQuery, wait_of
+from fastflow_gateway.http.waiting import PREFER_HEADERS, wait_of
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -44,19 +46,26 @@ async def cancel_run(request: web.Request) -> web.Response:
 
 
 async def retry_run(request: web.Request) -> web.Response:
-    """Start a new run with the event, variables and parameters of an ended one."""
+    """Start a new run with the event of an ended one, and its variables and parameters, changed or not."""
     wait, known, wanted = wait_of(request), await _known(request), await _retry_body(request)
     key, who = idempotency_key(request, "Idempotency-Key"), triggered_by(request)
-    retried = await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code)
-    return await start_answer(request, retried, wait)
+    edits = Edits(
+        env_vars=wanted.env_vars,
+        parameters=wanted.parameters,
+        without=wanted.without,
+        by_operator=query(request, StartQuery).allow_undeclared,
+    )
+    started = await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code, edits=edits)
+    return await start_answer(request, started, wait)
 
 
 async def _retry_body(request: web.Request) -> shapes.RetryBody:
     body = await body_of(request)
     try:
         return msgspec.json.decode(body, type=shapes.RetryBody) if body.strip() else shapes.RetryBody()
-    except msgspec.DecodeError as error:
-        raise RequestRefused(422, f'the body must be {{}} or {{"code": "current"}}: {error}.') from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        example = '{"code": "current", "env_vars": {"NAME": "value"}}'
+        raise RequestRefused(422, f"the body must be {{}} or such as {example}: {error}.") from error
 
 
 async def _known(request: web.Request) -> KnownRun:
@@ -77,11 +86,11 @@ ROUTES = (
         "POST",
         "/api/runs/{id}/retry",
         retry_run,
-        "Retry a run that is over, as a new run with the same event, variables and parameters. Its code is the same, "
-        "or the pipeline's current version.",
+        "Retry a run that is over, as a new run with the same event, variables and parameters, except those that the "
+        "body replaces or leaves out. Its code is the same, or the pipeline's current version.",
         STARTED,
         body=shapes.RetryBody,
-        query=WaitQuery,
+        query=StartQuery,
         headers={"Idempotency-Key": "Requests with the same key start one run."} | PREFER_HEADERS,
     ),
 )

@@ -89,11 +89,11 @@ def read_form(fields: Iterable[Pair]) -> StartForm:
 def trigger_of(form: StartForm, schema: Mapping[str, Any] | None = None) -> Trigger:
     """The trigger for the form, with the fields of *schema*. Raises ``BadTrigger``."""
     own = values_of(schema, form.entered or {})
-    others = _unique("Parameter", form.parameters)
+    others = pairs("Parameter", form.parameters)
     if twice := sorted(own.keys() & others.keys()):
         raise BadTrigger(f"Parameter {twice[0]} is given twice: remove its row.")
     body = {
-        "env_vars": _unique("Environment variable", form.env),
+        "env_vars": pairs("Environment variable", form.env),
         "parameters": {**own, **others},
         "run_config_id": form.run_config_id or None,
         "version": form.version or None,
@@ -101,9 +101,10 @@ def trigger_of(form: StartForm, schema: Mapping[str, Any] | None = None) -> Trig
     return replace(read_run_body(body, by_operator=True), triggered_by="manual", by_operator=True, key=form.key or None)
 
 
-def _unique(what: str, pairs: tuple[Pair, ...]) -> dict[str, str]:
+def pairs(what: str, rows: tuple[Pair, ...]) -> dict[str, str]:
+    """The names and values of a table. Raises ``BadTrigger`` for a name that is missing or given twice."""
     found: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in rows:
         if not name:
             raise BadTrigger(f"{what} without a name: give it one, or clear its value too.")
         if name in found:
