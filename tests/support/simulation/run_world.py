@@ -284,6 +284,7 @@ class SchedulerTwin(Replica):
         self._active.twin = self
         self._dispatcher = _Dispatcher(bus, HintQueue(), clock=lambda: world.now)
         self._dispatcher.world = world
+        self._dispatcher._runs = self._runs
         self._starter = _Starter(
             bus,
             self._runs,
@@ -379,6 +380,8 @@ class SchedulerTwin(Replica):
         self._due_at = None if min(ahead) == float("inf") else now + timedelta(seconds=max(0.001, min(ahead)))
 
     async def _hint(self) -> None:
+        for run in self._dispatcher.queue.replaced():
+            self._tasks.add(self._dispatcher._replace(run))
         for hint in await self._dispatcher.look():
             self._tasks.add(self._dispatcher.hint(hint))
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.concurrency import Full, turn_limit
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.presence import Presence
@@ -140,8 +141,11 @@ class RunnerTwin:
     async def _attempt(self, hint: Hint) -> None:
         ref = RunRef(hint.pipeline, hint.run_id)
         try:
-            changed = await self._runs.change(ref, Claim(attempt=hint.attempt, runner=self.name))
-        except NotYet:
+            known = await self._runs.load(ref)
+            limits = [limit] if (limit := turn_limit(known.run)) else []
+            command = Claim(attempt=hint.attempt, runner=self.name)
+            changed = await self._runs.change(ref, command, known=known, limits=limits)
+        except (NotYet, Full):
             return
         if changed.events:
             await self._carry_out(changed.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.retry import delay_s
 from fastflow_contracts.pipelines.format.spec import (
     CustomSchedule,
@@ -72,6 +73,13 @@ SPECS = {
         retry_attempts=2,
         retry_strategy=CustomSchedule(delays=(0.0, 7_200.0)),
     ),
+    "line": PipelineSpec(
+        schedule_cron="0 */3 * * *",
+        concurrency=ConcurrencySpec(limit=MOST),
+        retry_attempts=1,
+        retry_strategy=CustomSchedule(delays=(600.0,)),
+    ),
+    "newest": PipelineSpec(schedule_cron="30 */3 * * *", concurrency=ConcurrencySpec(on_limit="replace")),
     "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=7_200),
     "regular": PipelineSpec(timeout=0, restart_cooldown=0, restart_interval="0 */6 * * *", retry_attempts=1),
     "service": PipelineSpec(timeout=0, restart_on_crash=True, restart_interval="0 3 * * *", max_instances=1),
@@ -100,6 +108,8 @@ FATES = {
     "report": fate(1, 60, 0.1),
     "alarm": fate(1, 5, 0),
     "few": fate(10, 9_000, 0.4),
+    "line": fate(10, 18_000, 0.3),
+    "newest": fate(10, 18_000, 0.3),
     "daemon": fate(1, 14_400, 0.8),
     "regular": fate(3_600, 90_000, 0.5),
     "service": fate(60, 40_000, 0.9),
@@ -144,6 +154,7 @@ def check_history(world: RunWorld) -> None:
     """Every write is an allowed step, none follows an end, and no runner claims a run too early or beyond a limit."""
     known: dict[RunId, RunRecord] = {}
     active: set[RunId] = set()
+    running: defaultdict[PipelineName, set[RunId]] = defaultdict(set)
     for at, run in world.history:
         former = known.get(run.id)
         if former is not None:
@@ -155,6 +166,10 @@ def check_history(world: RunWorld) -> None:
         if run.pipeline == "few":
             active = active - {run.id} if run.is_over else active | {run.id}
             assert len(active) <= MOST
+        if run.order.turn is not None:
+            sharing = running[run.pipeline]
+            (sharing.add if isinstance(run.state, Running) else sharing.discard)(run.id)
+            assert len(sharing) <= run.order.turn.limit
 
 
 def check_edges(world: RunWorld) -> int:
@@ -212,13 +227,24 @@ def check_daemons(world: RunWorld) -> None:
             assert began >= gone_at, f"two instances of {name} at {began}"
 
 
+def waits_for_its_turn(world: RunWorld, run: RunRecord) -> bool:
+    """Whether as many runs as its limit allows are running."""
+    turn = run.order.turn
+    running = [
+        each
+        for each in world.active.values()
+        if each.order.turn == turn and each.pipeline == run.pipeline and isinstance(each.state, Running)
+    ]
+    return turn is not None and len(running) == turn.limit
+
+
 def check_nothing_is_stuck(world: RunWorld) -> None:
     """Every run that is not over is running, waits for its time, or has just arrived."""
     lately = world.now - timedelta(minutes=5)
     for run in world.active.values():
         match run.state:
             case Pending(not_before=not_before):
-                assert not_before > lately
+                assert not_before > lately or waits_for_its_turn(world, run)
             case Running(attempt=attempt, claimed_at=claimed_at):
                 box = world.sandboxes.get((run.id, attempt))
                 assert claimed_at > lately or (box is not None and box.gone_at > lately)

@@ -68,6 +68,8 @@ def reason(run: Run) -> str | None:
         return f"waits for {run.waiting_on}"
     if run.attempt > 1 and run.status is Status.RUNNING:
         return f"attempt {run.attempt} of {run.attempts_max}"
+    if run.status is Status.PENDING and run.waiting_on:
+        return f"waits for {run.waiting_on}"
     return None
 
 

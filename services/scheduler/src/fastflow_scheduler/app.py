@@ -12,6 +12,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.room import Room
@@ -60,7 +61,15 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         chain_waiting=settings.chain_waiting_runs_max,
     )
     room = Room(bus, full_percent=settings.runs_full_percent)
-    starter = Starter(bus, runs, defaults, active=active, dispatcher=dispatcher, ceilings=ceilings, room=room)
+    evaluator = ExpressionEvaluator()
+    starter = Starter(
+        *(bus, runs, defaults),
+        active=active,
+        dispatcher=dispatcher,
+        ceilings=ceilings,
+        room=room,
+        evaluator=evaluator,
+    )
 
     # Each start of a part makes it anew: nothing that a failure left behind stays.
     def triggers() -> TriggerConsumer:
@@ -92,4 +101,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
                 group.create_task(keep(f"scheduler/{name}", part), name=name)
             ready()
 
-    await run_until(stop, work(), bus=bus)
+    try:
+        await run_until(stop, work(), bus=bus)
+    finally:
+        await evaluator.close()

@@ -485,6 +485,16 @@ def instances_key(pipeline: PipelineName) -> str:
     return f"limit.instances.{_token(pipeline)}"
 
 
+def turns_key(pipeline: PipelineName, token: str) -> str:
+    """Key of the set of running runs that share a limit of ``concurrency``."""
+    return f"limit.turns.{_token(pipeline)}.{token}"
+
+
+def starts_key(pipeline: PipelineName, token: str) -> str:
+    """Key of the set of pending and running runs that share a limit that rejects."""
+    return f"limit.starts.{_token(pipeline)}.{token}"
+
+
 def chain_key(root: RunId) -> str:
     """Key of the count of the runs in the chain that began with *root*."""
     return f"limit.chain.{root}"

@@ -145,6 +145,24 @@ class ConcurrencyLimit(NamedTuple):
         return over
 
 
+def turn_limit(run: RunRecord) -> ConcurrencyLimit | None:
+    """Return the limit that *run* enters when it begins; None: it has none of its own."""
+    turn = run.order.turn
+    if turn is None:
+        return None
+    return ConcurrencyLimit(
+        key=subjects.turns_key(run.pipeline, turn.token),
+        most=turn.limit,
+        is_active=lambda other: is_running(other) and shares_turn(run, other),
+    )
+
+
+def shares_turn(run: RunRecord, other: RunRecord) -> bool:
+    """Whether both count for one limit."""
+    mine, its = run.order.turn, other.order.turn
+    return mine is not None and its is not None and (run.pipeline, mine.token) == (other.pipeline, its.token)
+
+
 class ChainLimit(NamedTuple):
     """At most ``most`` runs in the chain that began with ``root``, over its whole life."""
 

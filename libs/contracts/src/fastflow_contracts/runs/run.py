@@ -20,6 +20,7 @@ from fastflow_contracts.base import Amount, BundleName, Count, Duration, Fact, I
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.pipelines.format.concurrency import OnLimit
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
 
@@ -81,6 +82,18 @@ class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Of user code, per attempt; 0 = none."""
 
 
+class Turn(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The limit that a run shares with others, and which others these are."""
+
+    limit: Ordinal
+    """Most of them that run at once."""
+    token: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+    """Hash of what they share: the same token is the same limit."""
+    key: str = ""
+    """The value of the key, shortened, for people."""
+    on_limit: OnLimit = "queue"
+
+
 class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What a run must do. Fixed when the run is created."""
 
@@ -102,6 +115,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     hops: Count = 0
     """How many runs in the chain came before this one."""
     limits: RunLimits = RunLimits()
+    turn: Turn | None = None
+    """Of ``concurrency``; None: it begins beside any others."""
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it may reach; None: what the runner gives."""
     retry_attempts: Count = 0
@@ -150,6 +165,8 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
         return self.cancel_requested_at is not None and self.cancel_reason != RESTART
 
 
+REPLACED = "replaced"
+"""The reason of a cancel by a newer run whose limit says ``replace``."""
 RESTART = "restart"
 """The reason of a cancel that is followed by a new start."""
 

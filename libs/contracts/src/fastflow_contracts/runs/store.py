@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Entry, Put
-from fastflow_contracts.bus.decoding import decoded, note_unreadable
+from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
 from fastflow_contracts.bus.together import GroupCommit
@@ -24,9 +24,9 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.concurrency import Full, Limit, run_records
+from fastflow_contracts.runs.concurrency import Full, Limit, limit_sets, run_records
 from fastflow_contracts.runs.result import BadResult, read_result
-from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
+from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord, Turn
 from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
 CONFLICTS_MAX = 50
@@ -190,11 +190,11 @@ class RunStore:
         raise RevisionConflict(f"run {run.id} could not be stored: other writers were first; try again.")
 
     async def change(
-        self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: Limit | None = None
+        self, ref: RunRef, command: Command, *, known: Stored | None = None, limits: Sequence[Limit] = ()
     ) -> Changed:
         """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
 
-        *limit*: one that the run enters with this change. Raises as ``load``, and ``CommandRefused`` and ``Full``.
+        *limits*: those that the run enters with this change. Raises as ``load``, and ``CommandRefused`` and ``Full``.
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
@@ -207,7 +207,7 @@ class RunStore:
             run = fold(stored.run, events)
             put = self.records.write(ref, run, expect=stored.revision)
             try:
-                beside = [] if limit is None else [await limit.put_for(self._bus, ref)]
+                beside = [await limit.put_for(self._bus, ref) for limit in limits]
                 if run.result_bytes is not None and (result := _result_in(command)) is not None:
                     async with self._results_turns:
                         puts = [put, *beside, Put(subjects.result_key(ref), result)]
@@ -246,6 +246,8 @@ class RunStore:
         # The record goes last, because it leads to the others.
         if run.order.root_run_id is not None:  # its count was written when its last run began
             await self._bus.purge(RUNS, subjects.chain_key(run.order.root_run_id), until=revision)
+        if run.order.turn is not None:
+            await self._remove_turns(run, run.order.turn)
         if run.result_bytes is not None:  # written next, in the same batch
             await self._bus.purge(RUNS, subjects.result_key(run.ref), until=revision + 1)
         if run.order.has_input:
@@ -261,6 +263,25 @@ class RunStore:
         await self.remove(stored)
         with suppress(RevisionConflict):  # it was created again
             await self.records.delete(stored.run.ref, expect=0)
+
+    async def _remove_turns(self, run: RunRecord, turn: Turn) -> None:
+        """Remove the sets of its limit if no other member is active: there may be a key for each customer or file.
+
+        A run that enters meanwhile writes a later revision, which stays.
+        """
+        for key in (subjects.turns_key(run.pipeline, turn.token), subjects.starts_key(run.pipeline, turn.token)):
+            with suppress(Unreadable):  # the next run builds it again
+                stored, revision = await limit_sets(self._bus).load(key)
+                others = [member.ref for member in stored.members if member.run_id != run.id] if stored else []
+                if stored is not None and not await self._is_any_active(others):
+                    await self._bus.purge(RUNS, key, until=revision)
+
+    async def _is_any_active(self, refs: Sequence[RunRef]) -> bool:
+        for ref in refs:
+            record = await self.records.get(ref, is_exact=True)
+            if record is not None and not record.value.is_over:
+                return True
+        return False
 
     async def _renew_input(self, ref: RunRef) -> None:
         key = subjects.input_key(ref)

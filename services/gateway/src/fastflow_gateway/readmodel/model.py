@@ -50,6 +50,7 @@ from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.spent import SpentIds
 from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.readmodel.troubles import Troubles
+from fastflow_gateway.readmodel.turns import Turns
 from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
 
@@ -74,6 +75,7 @@ class ReadModel:
         self._running_max: int | None = None
         self._watchers = Watchers()
         self.runs = RunIndex()
+        self._turns = Turns()
         self.skips = Skips()
         self.links = Links()
         self.switches = Switches()
@@ -194,7 +196,8 @@ class ReadModel:
 
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""
-        return Capacity(self.runners(now), self.runs.count(RunStatus.RUNNING), self._running_max, self.pauses.now)
+        running = self.runs.count(RunStatus.RUNNING)
+        return Capacity(self.runners(now), running, self._running_max, self.pauses.now, self._turns.place)
 
     def crashes(self, pipeline: str, now: datetime) -> tuple[RunRecord, ...]:
         """The crashed runs of a daemon's crash loop, newest first; empty if there is no loop."""
@@ -227,8 +230,10 @@ class ReadModel:
         ref, run = change.name, change.value
         if run is None:
             self.runs.remove(ref.run_id)
+            self._turns.remove(ref.run_id)
         else:
             self.runs.put(run, change.revision)
+            self._turns.put(run)
             self._note_started(run)
         self._watchers.run_changed(ref.run_id)
 
@@ -299,7 +304,7 @@ class ReadModel:
             self.skips.started(run.id)
 
     def _forget_runs(self) -> None:
-        self.runs = RunIndex()
+        self.runs, self._turns = RunIndex(), Turns()
 
     def _forget_limit(self) -> None:
         self._running_max = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
@@ -19,6 +19,15 @@ TAKER = "a runner to take it"
 _DUE = ", due in "
 
 
+class PlaceInLine(NamedTuple):
+    """Where a run is among those that share its limit."""
+
+    number: int
+    """Among the waiting ones, from 1."""
+    waiting: int
+    running: int
+
+
 class Capacity(NamedTuple):
     """How many runs may run at once, and how many do."""
 
@@ -28,6 +37,8 @@ class Capacity(NamedTuple):
     running_max: int | None = None
     """MAX_CONCURRENT_RUNS when it was last applied. It may be off since then: no record shows that."""
     pauses: PauseSet = NOT_PAUSED
+    place_of: Callable[[records.RunRecord], PlaceInLine | None] = lambda _: None
+    """Returns the place of a run that has a limit of its own."""
 
 
 def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> str | None:
@@ -44,7 +55,7 @@ def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) 
             seconds = max(1, round((state.not_before - now).total_seconds()))
             return f"{_what_is_due(record)}{_DUE}{_countdown(seconds)}"
         case Pending():
-            return _waiting_on_room(record, capacity)
+            return _waiting_on_turn(record, capacity) or _waiting_on_room(record, capacity)
         case _:
             assert_never(record.state)
 
@@ -69,6 +80,20 @@ def _what_is_due(record: records.RunRecord) -> str:
     if record.attempts:
         return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
     return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
+
+
+def _waiting_on_turn(record: records.RunRecord, capacity: Capacity) -> str | None:
+    """None: it is its turn, as far as its own limit goes."""
+    turn, place = record.order.turn, capacity.place_of(record)
+    if turn is None or place is None or place.number <= turn.limit - place.running:
+        return None
+    key = f" for key {turn.key}" if turn.key else ""
+    return f"its turn: {_ordinal(place.number)} of {place.waiting}{key} ({place.running} of {turn.limit} running)"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
-from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running, turn_limit
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Adopt, Claim
@@ -46,8 +46,9 @@ async def claim(context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Claim
     code = await fetch(context, known.run)
     command = Claim(attempt=number, runner=context.runner)
     most = hint.concurrent_max
-    limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
-    changed = await context.runs.change(ref, command, known=known, limit=limit)
+    everywhere = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
+    limits = [limit for limit in (turn_limit(known.run), everywhere) if limit is not None]
+    changed = await context.runs.change(ref, command, known=known, limits=limits)
     if changed.events:
         return ClaimedRun(changed.stored, code)
     if _is_claimed(changed.run, number, context.runner):  # the answer was lost, and the record has changed since

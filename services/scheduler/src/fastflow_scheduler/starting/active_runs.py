@@ -14,6 +14,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.concurrency import shares_turn
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.run import Pending, RunRecord
 
@@ -75,6 +76,10 @@ class ActiveRuns:
     def of(self, pipeline: PipelineName) -> tuple[Member, ...]:
         """Return the active runs of *pipeline*, oldest first as far as known."""
         return tuple(self._of[pipeline].values()) if pipeline in self._of else ()
+
+    def sharing_turn(self, run: RunRecord) -> tuple[Member, ...]:
+        """Return the active runs that share the limit of *run*, oldest first as far as known."""
+        return tuple(member for member in self.of(run.pipeline) if shares_turn(run, self._runs[member.run_id]))
 
     def waiting_of(self, pipeline: PipelineName) -> int:
         """Return how many runs of *pipeline* wait."""

@@ -66,6 +66,10 @@ class Admitted(msgspec.Struct, frozen=True):
     """At most this many runs of the pipeline may be pending or running, this one included."""
     instances_since: str = ""
     """Identifies the version that sets the limit: a set made for another version may lack runs."""
+    config: RunConfig | None = None
+    """Of a run whose turn is not known yet; None: it has what an earlier run had."""
+    trigger: Trigger | None = None
+    """What it was admitted with, with the defaults of its parameters."""
 
 
 def admit(
@@ -132,7 +136,9 @@ def admit(
         has_input=given is not None,
     )
     run = _new_run(run_id, name, order, now, wait_s=cause.wait_s)
-    return Admitted(run, given, record.live.spec.max_instances, record.live.live_since.isoformat())
+    settled_trigger = replace(trigger, parameters=settled.texts, json_parameters=settled.json)
+    since = record.live.live_since.isoformat()
+    return Admitted(run, given, record.live.spec.max_instances, since, config, settled_trigger)
 
 
 def again(

@@ -22,8 +22,9 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pauses import PauseSet
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import Hint
-from fastflow_contracts.runs.run import Pending, RunRecord
-from fastflow_contracts.runs.store import Stored
+from fastflow_contracts.runs.run import REPLACED, Pending, RunRecord
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import RunStore, Stored
 from fastflow_scheduler.starting.hint_queue import REHINT_S, DueHint, HintQueue
 
 log = get_logger(__name__)
@@ -45,6 +46,7 @@ class Dispatcher:
         self.queue = queue or HintQueue()
         self.free_slots: Callable[[], Mapping[Kind, int]] = dict
         """Returns the free slots of the runners that take each kind of work."""
+        self._runs = RunStore(bus, clock=clock)
         self._clock = clock
         self._hinting = asyncio.Semaphore(HINTING_MAX)
         self._changed = asyncio.Event()
@@ -71,6 +73,7 @@ class Dispatcher:
     def forget(self, run_id: RunId) -> None:
         """Take in that a record was deleted."""
         self.queue.forget(run_id)
+        self._changed.set()
 
     def hold(self, pauses: PauseSet) -> None:
         """Take in what is paused now: new runs of that get no hints."""
@@ -88,6 +91,8 @@ class Dispatcher:
             self._changed.clear()
             try:
                 async with asyncio.TaskGroup() as group:
+                    for run in self.queue.replaced():
+                        group.create_task(self._replace(run), name=f"replace-{run.id}")
                     for hint in await self.look():
                         group.create_task(self.hint(hint), name=f"hint-{hint.run.id}")
             except BusError as error:
@@ -97,6 +102,17 @@ class Dispatcher:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._changed.wait()
+
+    async def _replace(self, run: RunRecord) -> None:
+        """Cancel a run that a newer one replaces. The feed names it again until it has ended."""
+        try:
+            async with self._hinting:
+                changed = await self._runs.change(run.ref, Cancel(reason=REPLACED))
+        except FastFlowError as error:
+            log.warning("replace delayed", run=run.id, error=str(error))
+        else:
+            if changed.events:
+                log.info("run replaced", run=run.id, pipeline=run.pipeline)
 
     async def look(self) -> list[DueHint]:
         """Return the hints to publish now: see what is outstanding, and whose turn it is. Raises ``BusError``."""

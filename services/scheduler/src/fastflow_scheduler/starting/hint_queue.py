@@ -27,6 +27,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
+from fastflow_scheduler.starting.turn_groups import TurnGroups
 
 REHINT_S = 10.0
 """A run gets another hint this long after its last one, if that is not outstanding any more."""
@@ -107,6 +108,7 @@ class HintQueue:
         self._turns: dict[PipelineName, int] = {}
         """The last turn of each pipeline."""
         self._turns_taken = 0
+        self._groups = TurnGroups()
         self._pauses = NOT_PAUSED
 
     def hold(self, pauses: PauseSet) -> None:
@@ -115,6 +117,7 @@ class HintQueue:
         for lane in self._lanes.values():
             lane.queues.clear()
         hinted = {run_id for lane in self._lanes.values() for run_id in lane.hinted}
+        self._groups.line_up_again(hinted)
         self._later = [waiting.place for waiting in self._waiting.values() if waiting.run.id not in hinted]
         heapq.heapify(self._later)
 
@@ -126,6 +129,7 @@ class HintQueue:
     def see(self, run: RunRecord, revision: int, *, at: float) -> None:
         """Take in a change, in the order of the bus."""
         self._position = max(self._position, revision)
+        self._groups.see(run)
         known = self._waiting.get(run.id)
         if not isinstance(run.state, Pending):
             if known is not None:
@@ -145,14 +149,20 @@ class HintQueue:
             self._drop(known)
         waiting = self._put(run, revision)
         is_new = not run.attempts and not run.epoch and run.state.not_before <= run.created_at
-        if is_new and self.is_following and not self.concurrent_max and not self._is_held(run):
+        is_mine = run.order.turn is None and not self._is_held(run)
+        if is_new and self.is_following and not self.concurrent_max and is_mine:
             self._mark(waiting, check_at=at + CREATOR_S)
 
     def forget(self, run_id: RunId) -> None:
         """Take in that a record was deleted."""
         self._running.discard(run_id)
+        self._groups.forget(run_id)
         if (known := self._waiting.get(run_id)) is not None:
             self._drop(known)
+
+    def replaced(self) -> list[RunRecord]:
+        """Return the runs to cancel, because newer ones replace them."""
+        return self._groups.replaced() if self.is_following else []
 
     def add(self, run: RunRecord, revision: int, free: Mapping[Kind, int], *, now: datetime, at: float) -> bool:
         """Take in a run that this scheduler has just created. Returns whether to publish its hint at once.
@@ -160,6 +170,8 @@ class HintQueue:
         *free*: as in ``due``.
         """
         if not isinstance(run.state, Pending) or run.state.not_before > now:
+            return False
+        if run.order.turn is not None:  # the feed brings it after all that were created before
             return False
         is_held = self._is_held(run)
         if not self.is_following:  # better one hint too many than a run that waits until all records are read
@@ -265,20 +277,27 @@ class HintQueue:
         if run.id not in lane.hinted:
             self._turns_taken += 1
             self._turns[run.pipeline] = self._turns_taken
+        self._groups.enter(run)
         lane.hinted[run.id] = check_at
         lane.check_at = min(lane.check_at, check_at)
         waiting.was_hinted = waiting.was_hinted or was_hinted
         self._tidy(lane, run.pipeline)
 
     def _advance(self, now: datetime) -> None:
-        """Put the runs that are due in their lanes."""
+        """Put the runs that are due, and whose turn it is within their limit, in their lanes."""
         while self._later and self._later[0][0] <= now:
             place = heapq.heappop(self._later)
-            if self._is_valid(place):
-                run = self._waiting[place[2]].run
-                if self._is_held(run):  # ``hold`` brings it back
-                    continue
-                heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), place)
+            if not self._is_valid(place):
+                continue
+            waiting = self._waiting[place[2]]
+            if not self._is_held(waiting.run) and not self._groups.must_wait(waiting.run):  # ``hold`` brings it back
+                self._line_up(waiting)
+        for run in self._groups.admitted():
+            self._line_up(self._waiting[run.id])
+
+    def _line_up(self, waiting: _Waiting) -> None:
+        run = waiting.run
+        heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), waiting.place)
 
     def _is_held(self, run: RunRecord) -> bool:
         return not run.attempts and self._pauses.of(run.pipeline) is not None

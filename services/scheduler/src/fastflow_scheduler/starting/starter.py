@@ -16,17 +16,27 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import TooLarge
-from fastflow_contracts.bus.subjects import RunRef, instances_key
+from fastflow_contracts.bus.subjects import RunRef, instances_key, starts_key
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator, ExpressionFailed
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.pipelines.versions import not_kept
-from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
+from fastflow_contracts.runs.concurrency import (
+    ChainFull,
+    ChainLimit,
+    ConcurrencyLimit,
+    Full,
+    Limit,
+    is_not_over,
+    shares_turn,
+)
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.room import NoRoom, Room
+from fastflow_contracts.runs.run import RunRecord, Turn
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
@@ -45,6 +55,7 @@ from fastflow_scheduler.starting.admission import (
 from fastflow_scheduler.starting.ceilings import CEILINGS, Ceilings, too_many_runs
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 from fastflow_scheduler.starting.edits import edited
+from fastflow_scheduler.starting.turns import turn_of
 
 log = get_logger(__name__)
 
@@ -66,6 +77,7 @@ class Starter:
         dispatcher: Dispatcher | None = None,
         ceilings: Ceilings = CEILINGS,
         room: Room | None = None,
+        evaluator: ExpressionEvaluator | None = None,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         """Starts nothing by itself.
@@ -78,6 +90,7 @@ class Starter:
             dispatcher: Hints the runs. None: each one at once.
             ceilings: How many runs of one pipeline and of one chain there may be.
             room: What is free on the bus for new runs.
+            evaluator: Evaluates the keys of limits; the caller closes it.
             clock: Tells the time.
         """
         self._bus = bus
@@ -89,6 +102,7 @@ class Starter:
         self._dispatcher = dispatcher or Dispatcher(bus, clock=clock)
         self._ceilings = ceilings
         self._room = room or Room(bus)
+        self._evaluator = evaluator or ExpressionEvaluator()
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -167,8 +181,9 @@ class Starter:
         try:
             async with self._creating:
                 admitted = await self._admit(name, trigger, run_id, cause)
-            if isinstance(admitted, Skipped):
-                return admitted
+                if isinstance(admitted, Skipped):
+                    return admitted
+                admitted = await self._with_turn(admitted)
             order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
             admitted = replace(admitted, run=replace(admitted.run, order=order))
             limits = self._limits(admitted)
@@ -176,6 +191,15 @@ class Starter:
                 return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
+        except ExpressionFailed as error:
+            return Skipped(status=422, reason=f"concurrency.key: {error}")
+
+    async def _with_turn(self, admitted: Admitted) -> Admitted:
+        """Raises ``ExpressionFailed``."""
+        if admitted.config is None or admitted.trigger is None:
+            return admitted
+        turn = await turn_of(admitted.run.pipeline, admitted.config, admitted.trigger, self._evaluator)
+        return replace(admitted, run=replace(admitted.run, order=replace(admitted.run.order, turn=turn)))
 
     async def _store(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
@@ -187,6 +211,8 @@ class Starter:
             return Skipped(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
         except Full as full:
             name = admitted.run.pipeline
+            if (turn := admitted.run.order.turn) and full.key == starts_key(name, turn.token):
+                return Skipped(status=429, reason=_rejected(name, turn))
             reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
             return Skipped(status=429, reason=reason)
         except TooLarge as error:
@@ -248,15 +274,25 @@ class Starter:
                 rebuild=lambda: self._active_runs_of(name),
             )
             limits.append(instances)
+        if order.turn is not None and order.turn.on_limit == "reject":
+            run = admitted.run
+            starts = ConcurrencyLimit(
+                key=starts_key(name, order.turn.token),
+                most=order.turn.limit,
+                since=admitted.instances_since,
+                is_active=lambda other: is_not_over(other) and shares_turn(run, other),
+                rebuild=lambda: self._active_runs_of(name, sharing=run),
+            )
+            limits.append(starts)
         # A retry is a person's decision, and a daemon restarts for ever: neither makes a chain longer.
         if order.triggered_by == "downstream":
             limits.append(ChainLimit(admitted.run.root_run_id, self._ceilings.chain_runs))
         return limits
 
-    async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
+    async def _active_runs_of(self, name: PipelineName, *, sharing: RunRecord | None = None) -> tuple[Member, ...]:
         """The active runs, none of those missing that are there now: not by reading all that ever were."""
         await self._active.up_to(await self._runs.newest_revision_of(name))
-        return self._active.of(name)
+        return self._active.of(name) if sharing is None else self._active.sharing_turn(sharing)
 
     def _skip(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause, why: Skipped) -> SkipRecord:
         return SkipRecord(
@@ -273,3 +309,8 @@ class Starter:
             schedule=cause.schedule,
             scheduled_for=cause.scheduled_for,
         )
+
+
+def _rejected(name: PipelineName, turn: Turn) -> str:
+    key = f" with the key {turn.key!r}" if turn.key else ""
+    return f"concurrency: {turn.limit} run(s) of {name}{key} are pending or running already."

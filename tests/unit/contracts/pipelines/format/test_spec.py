@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from fastflow_contracts.names import check_name
+from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.pipelines.format.spec import (
@@ -112,6 +113,14 @@ SPECS = {
     ),
     "fixed_delay": PipelineSpec(retry_attempts=3, retry_strategy=FixedDelay(delay=120)),
     "custom_schedule": PipelineSpec(retry_attempts=3, retry_strategy=CustomSchedule(delays=(60, 300, 3600))),
+    "concurrency": PipelineSpec(
+        concurrency=ConcurrencySpec(limit=2, key="event.customer"),
+        schedules=(
+            ScheduleEntry(
+                id="nightly", schedule_cron="0 2 * * *", concurrency=ConcurrencySpec(limit=1, on_limit="replace")
+            ),
+        ),
+    ),
     "limits": PipelineSpec(
         cpu_hard_limit=2.0, mem_hard_limit=2048 * MIB, cpu_soft_limit=1.5, mem_soft_limit=1536 * MIB
     ),

@@ -59,9 +59,17 @@ class Diagnostics:
         self._problems_beyond = 0
         self._notices: list[Notice] = []
 
-    def refuse(self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False) -> None:
-        """Report that the value of *field* is not accepted."""
-        self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
+    def refuse(
+        self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False, within: int | None = None
+    ) -> None:
+        """Report that the value of *field* is not accepted. *within*: the character of its text that is wrong."""
+        self._refuse(
+            field,
+            node,
+            accepted,
+            "***" if is_secret else _shown(node),
+            None if within is None else node.column_of(within),
+        )
 
     def refuse_part(self, field: str, node: JsonNode, accepted: str, *, is_missing: bool = False) -> None:
         """Report that a part of a value is not accepted, or missing in *node*, with its column."""

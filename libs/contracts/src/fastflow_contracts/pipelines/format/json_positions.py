@@ -34,6 +34,14 @@ class JsonNode(NamedTuple):
         """Line where the value starts, from 1."""
         return self.source.count("\n", 0, self.start) + 1
 
+    def column_of(self, character: int) -> int:
+        """Return where in its line a character of this string is, both from 1. An escape is one character."""
+        at = self.start + 1
+        for _ in range(character - 1):
+            escape = _ESCAPE.match(self.source, at, self.end - 1)
+            at = escape.end() if escape else min(at + 1, self.end - 1)
+        return at - self.source.rfind("\n", 0, at)
+
     @property
     def column(self) -> int:
         """Column in which the value starts, from 1."""
@@ -79,6 +87,7 @@ def parse(source: str) -> JsonNode:
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 _INTEGER_DIGITS_MAX = 300  # below what a float holds, and far below what int() refuses
 
 

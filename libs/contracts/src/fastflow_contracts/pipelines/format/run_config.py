@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.retry import CellRetry, RetryStrategy
 
 PipelineType = Literal["script", "notebook"]
@@ -33,6 +34,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Bytes; exceeding it causes a warning."""
     timeout: float | None = None
     """Seconds of user code per attempt; 0 means no limit, even where the default sets one."""
+    concurrency: ConcurrencySpec | None = None
+    has_own_concurrency: bool = False
+    """The limit is this run configuration's own: it does not count the pipeline's other runs."""
     retry_attempts: int | None = None
     """Attempts after the first; always 0 for notebooks, which retry cells instead."""
     retry_strategy: RetryStrategy | None = None
@@ -44,6 +48,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All variables of ``encrypted_env`` in the file, also those that stay unset: their token is not well-formed."""
     accepts_env: tuple[str, ...] = ()
     """Names, or patterns of names, that a start from outside may set besides those of ``default_env``."""
+    tags: tuple[str, ...] = ()
+    """Of the pipeline."""
     parameters: dict[str, Any] | None = None
     """The JSON Schema of the parameters."""
     parameter_values: dict[str, Any] = {}

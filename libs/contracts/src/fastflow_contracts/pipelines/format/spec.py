@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.retry import (
     CellRetry,
     CustomSchedule,
@@ -116,6 +117,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     retry_attempts: Annotated[Retries | None, says("Attempts after the first (scripts only).")] = None
     retry_strategy: Annotated[
         RetryStrategy | None, says("Wait before each retry (scripts only); default 60 seconds.")
+    ] = None
+    concurrency: Annotated[
+        ConcurrencySpec | None, says("How many runs there may be at once, and what a start beyond that does.")
     ] = None
     schedule_cron: Annotated[
         CronExpression | None, says("When to run: minute, hour, day of month, month, day of week.")
@@ -224,12 +228,15 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             cpu_soft_limit=_either(chosen.cpu_soft_limit, self.cpu_soft_limit),
             mem_soft_limit=_either(chosen.mem_soft_limit, self.mem_soft_limit),
             timeout=_either(chosen.timeout, self.timeout),
+            concurrency=chosen.concurrency or self.concurrency,
+            has_own_concurrency=run_config_id is not None and chosen.concurrency is not None,
             retry_attempts=0 if is_notebook else _either(chosen.retry_attempts, self.retry_attempts),
             retry_strategy=None if is_notebook else chosen.retry_strategy or self.retry_strategy,
             default_env=_without(unset, self.default_env | chosen.default_env),
             encrypted_env=_without(unset, encrypted_env),
             secret_names=frozenset(encrypted_env),
             accepts_env=self.accepts_env,
+            tags=self.tags,
             parameters=self.parameters,
             parameter_values=self._values_of(chosen),
             cells=self.cells if is_notebook else (),

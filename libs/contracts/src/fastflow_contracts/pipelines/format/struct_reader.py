@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import msgspec.inspect as mi
 
+from fastflow_contracts.pipelines.expressions.check import BadExpression
 from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.value_types import Rule
@@ -100,7 +101,9 @@ class _Walk:
             return rule.read(node)
         except ValueError as error:
             accepted = f"{rule.accepts} ({error})" if str(error) else rule.accepts
-            return self._refuse(node, path, accepted, is_secret=rule.is_secret)
+            within = error.column if isinstance(error, BadExpression) else None
+            self._diagnostics.refuse(path, node, accepted, is_secret=rule.is_secret, within=within)
+            return REFUSED
 
     def _union(self, kind: mi.UnionType, node: JsonNode, path: str) -> object:
         members = without_none(kind)

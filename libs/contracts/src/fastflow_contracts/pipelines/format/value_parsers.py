@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipelines.expressions.check import check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.parameters.schema import NAME_CHARACTERS_MAX, PROPERTIES_MAX, is_schema
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
@@ -64,6 +65,12 @@ def matching(pattern: str) -> Callable[[JsonNode], str]:
         return text(node)
 
     return read
+
+
+def expression(node: JsonNode) -> str:
+    """A text in CEL. Raises ``BadExpression``, which has a place."""
+    check_expression(text(node))
+    return text(node)
 
 
 def webhook_key(node: JsonNode) -> str | None:

@@ -16,6 +16,7 @@ import msgspec
 
 from fastflow_contracts import names
 from fastflow_contracts.base import StoredName
+from fastflow_contracts.pipelines.expressions.check import EXPRESSION_CHARACTERS_MAX, VARIABLES
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.parameters.schema import PROPERTIES_MAX
@@ -237,6 +238,17 @@ Route = Annotated[
         value_parsers.matching(ROUTE_PATTERN),
         type="string",
         pattern=ROUTE_PATTERN,
+    ),
+]
+Expression = Annotated[
+    Annotated[str, msgspec.Meta(max_length=EXPRESSION_CHARACTERS_MAX)],
+    _rule(
+        f"an expression in CEL of up to {EXPRESSION_CHARACTERS_MAX:,} characters over {', '.join(VARIABLES)}, "
+        'such as "event.customer"',
+        value_parsers.expression,
+        type="string",
+        minLength=1,
+        maxLength=EXPRESSION_CHARACTERS_MAX,
     ),
 ]
 PipelineRef = Annotated[

@@ -1,0 +1,101 @@
+"""Evaluates expressions in a process of their own, which starts when the first one is used. I/O; ``worker`` is it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+import msgspec
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.expressions.frames import HEADER, Question, Reply
+
+log = get_logger(__name__)
+
+ANSWER_S: Final = 10.0
+"""Longest wait for an answer. The kernel ends an evaluation much earlier; this is for a machine that stands still."""
+SHOWN_CHARACTERS_MAX: Final = 80
+TOO_SLOW: Final = "it took longer than 10 ms; shorten it, or start with a smaller event"
+_REPLY = msgspec.json.Decoder(Reply)
+
+Value: TypeAlias = bool | int | float | str
+
+
+class ExpressionFailed(FastFlowError):
+    """The expression has no value for this start. The message names the expression and says why."""
+
+    def __init__(self, expression: str, reason: str) -> None:
+        shown = expression if len(expression) <= SHOWN_CHARACTERS_MAX else f"{expression[:SHOWN_CHARACTERS_MAX]}…"
+        super().__init__(f"the expression {shown!r} has no value here: {reason}.")
+
+
+class ExpressionEvaluator:
+    """One process at a time, one question at a time. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def evaluate(self, question: Question) -> Value:
+        """Return the value of an expression.
+
+        Raises:
+            ExpressionFailed: It has none: a field is missing, a type does not fit, or it took too long.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    reply = await self._ask(question)
+            except (OSError, EOFError, TimeoutError) as error:
+                log.warning("expression aborted", expression=question.expression, error=type(error).__name__)
+                await self._end()
+                raise ExpressionFailed(question.expression, TOO_SLOW) from None
+            except BaseException:
+                await self._end()  # its answer would be taken for the next one's
+                raise
+        if reply.value is None:
+            raise ExpressionFailed(question.expression, reply.error or "it gives nothing")
+        return reply.value
+
+    async def close(self) -> None:
+        """End the process."""
+        async with self._turn:
+            await self._end()
+
+    async def _ask(self, question: Question) -> Reply:
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        frame = msgspec.json.encode(question)
+        process.stdin.write(HEADER.pack(len(frame)) + frame)
+        await process.stdin.drain()
+        size = HEADER.unpack(await process.stdout.readexactly(HEADER.size))[0]
+        return _REPLY.decode(await process.stdout.readexactly(size))
+
+    async def _started(self) -> Process:
+        if self._process is None or self._process.returncode is not None:
+            # It needs none of our secrets.
+            env = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "fastflow_contracts.pipelines.expressions.worker"),
+                stdin=PIPE,
+                stdout=PIPE,
+                env=env,
+            )
+        return self._process
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdout is None or not process.stdout.at_eof():  # else it has ended, and the loop collects it
+            with suppress(ProcessLookupError):
+                process.kill()
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()

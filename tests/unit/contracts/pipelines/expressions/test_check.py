@@ -1,0 +1,63 @@
+"""An expression is refused at sync, with the place in the file, if it cannot work."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_contracts.pipelines.expressions.check import EXPRESSION_CHARACTERS_MAX, BadExpression, check_expression
+from fastflow_contracts.pipelines.format.manifest import read_manifest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event.customer",
+        "headers['ce-type']",
+        "env.REGION + '/' + parameters.customer",
+        "has(event.user) ? event.user.id : 0",
+        "event.items.exists(item, item.price > 100.0)",
+        "string(event.number) + pipeline.name",
+        "math.greatest(event.a, 2)",
+        "timestamp(event.at).getHours()",
+        "event.total\n  > 100",
+    ],
+)
+def test_accepts_expressions_over_the_known_variables(text: str) -> None:
+    check_expression(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "reason"),
+    [
+        ("event.total > ", 15, "mismatched input"),
+        ("event.", 7, "no viable alternative"),
+        ("event.x == 'a", 12, "token recognition"),
+        ("event.a ? 1", 12, "mismatched input"),
+        ("'ä' + +event", 7, "extraneous input '+'"),
+        ("event.a\n  && b )", 16, "extraneous input ')'"),
+        ("evnt.customer", 1, "did you mean event?"),
+        ("event.a == customer", 12, "no variable customer; there are event, headers, env, parameters, pipeline"),
+        ("event.name.upper()", 12, "no function upper"),
+        ("event.name.startswith('a')", 12, "did you mean startsWith?"),
+        ("event.all(1, true)", 11, "simple name"),
+        ("", 1, "empty"),
+        ("  ", 1, "empty"),
+        ("(" * 500 + "1" + ")" * 490, 1, ""),
+        ("1" + "+1" * EXPRESSION_CHARACTERS_MAX, EXPRESSION_CHARACTERS_MAX + 1, "characters"),
+    ],
+)
+def test_refuses_with_the_place_what_cannot_work(text: str, column: int, reason: str) -> None:
+    with pytest.raises(BadExpression) as refused:
+        check_expression(text)
+    assert reason in str(refused.value)
+    assert column == 1 or refused.value.column == column
+
+
+def test_a_problem_names_line_and_column_of_the_file_and_the_place_in_the_expression() -> None:
+    text = '{\n  "concurrency": {\n    "key": "event.name == \\"\\u00e4\\ud83d\\ude00\\" && customer"}}'
+    (problem,) = read_manifest(text.encode(), file_name="pipeline.json").problems
+    assert (problem.line, problem.field) == (3, "concurrency.key")
+    assert problem.column is not None
+    assert text.splitlines()[2][problem.column - 1 :].startswith("customer")
+    assert str(problem).startswith(f"pipeline.json:3:{problem.column}: ")
+    assert "at its character 23: there is no variable customer" in str(problem)
