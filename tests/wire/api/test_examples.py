@@ -43,7 +43,9 @@ async def executed(code: str, names: dict[str, Any]) -> None:
 @pytest.fixture
 async def url(bus: Bus) -> AsyncIterator[str]:
     """An installation with the pipeline of the examples, and a stand-in for a runner."""
-    await publish_pipeline(bus, "greet", a_bundle(main_py="print('Hello')"), accepts_env=("NAME",))
+    await publish_pipeline(
+        bus, "greet", a_bundle(main_py="print('Hello')"), accepts_env=("NAME",), schedule_cron="0 6 * * *"
+    )
     async with running_scheduler(bus), running_gateway(bus) as gateway:
         playing = asyncio.create_task(_run_all(bus, gateway.url))
         yield gateway.url
