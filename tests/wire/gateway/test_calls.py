@@ -202,7 +202,9 @@ async def test_a_gateway_that_stops_replies_to_those_who_wait(there: There) -> N
         async with as_user(User.GATEWAY, there.url, there.folder) as bus, running_gateway(bus) as other:
             asked = [group.create_task(call(there.caller, "demo"))]
             async with asyncio.timeout(ANSWER_S):
-                while not await waiting(other):  # the bus shares calls out at random, and may not know this gateway yet
+                while not await waiting(other) or not await waiting(
+                    there.gateway
+                ):  # the bus shares calls out at random
                     asked.append(group.create_task(call(there.caller, "demo")))
                     await asyncio.sleep(0.05)
                 while await waiting(other) + await waiting(there.gateway) < len(asked):
