@@ -55,6 +55,7 @@ async def until_said(service: Service, event: str) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+@pytest.mark.slow
 async def test_every_service_that_starts_before_its_bus_waits_for_it(tmp_path: Path) -> None:
     """First no server, then one without streams: each says once what it waits for, and is ready when all is there."""
     server = BusServer(tmp_path / "bus")

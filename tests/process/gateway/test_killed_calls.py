@@ -47,6 +47,7 @@ async def test_a_call_outlives_its_gateway(bus: Bus, bus_url: str) -> None:
     assert {answer.json["result"], _field(reply.data, "result")} == {0, 1}
 
 
+@pytest.mark.slow
 async def test_while_no_scheduler_works_a_call_waits(bus: Bus, bus_url: str) -> None:
     """Its start is stored; the caller gets the end as soon as a scheduler is there again."""
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"))

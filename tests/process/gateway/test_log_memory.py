@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import pytest_asyncio
 
 from fastflow_contracts.bus.client import Bus
@@ -39,6 +40,7 @@ async def received(gateway: GatewayProcess, path: str) -> tuple[int, bytes]:
     return size, last
 
 
+@pytest.mark.slow
 async def test_a_line_of_200_mb_does_not_fill_the_memory(bus_url: str, run: RunRecord) -> None:
     """Its tail, its lines as JSON and the whole of it, several at once: each is bounded, and the download is whole."""
     async with running_gateway_process(bus_url) as gateway:

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.subjects import PAUSE_KEY
@@ -20,6 +22,7 @@ from tests.support.system import system
 STARTS = 60
 
 
+@pytest.mark.slow
 async def test_starts_of_a_pause_become_one_run_each_though_schedulers_are_killed(tmp_path: Path) -> None:
     """One amid the starts, one at the end of the pause; the runs then begin in the order of their creation."""
     server = BusServer(tmp_path / "bus")

@@ -26,7 +26,7 @@ from tests.process.runner.sandbox.test_bubble import bubble_sandboxes
 from tests.sandbox_contract import NOTHING, Place, SandboxContract
 from tests.support.ids import fresh_run_id
 
-pytestmark = pytest.mark.bubble
+pytestmark = [pytest.mark.bubble, pytest.mark.slow]
 
 INSTALLATION = "0123456789abcdef"
 MIB = 1024 * 1024

@@ -14,6 +14,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import MIB, ensure
 
 
+@pytest.mark.slow
 async def test_an_embedded_bus_accepts_writes_again_after_a_full_disk(tmp_path: Path) -> None:
     """The server alone refuses writes to that stream until a restart."""
     disk = tmp_path / "disk"

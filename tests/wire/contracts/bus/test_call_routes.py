@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import nats.errors
+import pytest
 from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import subjects
@@ -20,6 +21,7 @@ CALLS = 60
 ANSWER_S = 60.0
 
 
+@pytest.mark.slow
 async def test_each_call_reaches_one_gateway_and_its_reply_the_caller(tmp_path: Path) -> None:
     """Whichever server each of them is connected to."""
     cluster = Cluster(tmp_path)

@@ -40,6 +40,7 @@ async def test_any_password_signs_in(tmp_path: Path, password: str) -> None:
                 assert bus.is_connected
 
 
+@pytest.mark.slow
 async def test_a_wrong_password_is_refused_and_not_shown(tmp_path: Path) -> None:
     """The error names the server, and what to check."""
     async with embedded_bus(tmp_path) as url:

@@ -68,6 +68,7 @@ async def test_losing_the_bus_within_an_object_is_one_error(
         relay.mend()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["cancelled", "too slow", "lost"])
 async def test_an_unfinished_object_leaves_nothing(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +183,7 @@ async def test_an_object_with_a_missing_chunk_is_refused_and_can_be_stored_again
         assert sorted((await parts(bus)).values()) == [1, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["read", "cancelled", "lost"])
 async def test_reading_an_object_leaves_nothing_behind(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_contracts.runs.store import RunStore
-from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler
+from tests.support.gateway import ANSWER_S, Client, claim, finish, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
 DEMO = PipelineName("demo")
@@ -184,6 +184,9 @@ async def test_one_of_several_schedules_is_named_and_runs_with_its_configuration
         ScheduleEntry(id="off", schedule_cron="0 4 * * *", enabled=False),
     )
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"), schedules=entries)
+    async with asyncio.timeout(ANSWER_S):
+        while len((await client.get("/api/pipelines/demo")).json["schedules"]) < len(entries):
+            await asyncio.sleep(0.02)
     body = {"from": "2026-03-28", "to": "2026-03-30"}
     unnamed = await client.post(PATH, json=body)
     assert (unnamed.status, "daily, off" in unnamed.json["detail"]) == (422, True)

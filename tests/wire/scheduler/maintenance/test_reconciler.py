@@ -36,6 +36,7 @@ async def deafen(bus: Bus) -> None:
     await bus.js.update_stream(replace(config, republish=None))
 
 
+@pytest.mark.slow
 async def test_a_run_is_lost_if_its_runner_is_silent_but_not_if_its_scheduler_hears_nothing(
     own_bus_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ async def until_over(bus: Bus, operation: RunId) -> OperationRecord:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_schedulers_that_are_killed_at_any_step_lose_and_repeat_nothing(bus: Bus, seed: int) -> None:
     """Three share the work; one after the other is killed at a random moment, and another takes its place."""

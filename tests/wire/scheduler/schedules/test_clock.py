@@ -8,6 +8,8 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
+
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
@@ -188,6 +190,7 @@ async def test_a_single_time_runs_once(bus_url: str, bus: Bus) -> None:
         assert (await stored(bus, job("late", "once"))).last_slot is None
 
 
+@pytest.mark.slow
 async def test_slots_missed_while_no_scheduler_ran_are_caught_up_as_the_schedule_says(bus_url: str, bus: Bus) -> None:
     """None, the latest, or all of them; the anchor stays."""
     for catchup in ("none", "last", "all"):
@@ -260,6 +263,7 @@ async def test_a_restart_slot_starts_a_stopped_daemon(bus_url: str, bus: Bus) ->
         assert created.slot == state.anchor + timedelta(seconds=2)
 
 
+@pytest.mark.slow
 async def test_many_schedules_of_one_instant_all_run(bus_url: str, bus: Bus) -> None:
     """Two schedulers share the work and double none of it."""
     wanted = soon(8.0).replace(microsecond=0)

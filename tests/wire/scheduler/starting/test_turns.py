@@ -41,6 +41,7 @@ async def waiting_runs(there: System, count: int) -> list[RunRecord]:
     return runs
 
 
+@pytest.mark.slow
 async def test_a_run_beside_five_hundred_waiting_ones_starts_after_a_few_of_them(
     bus_url: str, bus: Bus, tmp_path: Path
 ) -> None:
