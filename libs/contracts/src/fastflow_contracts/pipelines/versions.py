@@ -1,7 +1,7 @@
 """Which version of a pipeline is live, and how that changes. Pure: old record in, new record out.
 
 Theory of operation. Syncers, gateways and schedulers change one record by compare-and-set, each with its own function
-here. All of them keep what the others wrote, so whoever loses decides again on what the winner left. ``held_back``
+here. All of them keep what the others wrote, so the loser decides again on what the winner left. ``held_back``
 names the newest valid version while a pin or a rollback keeps another one live; a version that becomes live begins
 with no trial.
 

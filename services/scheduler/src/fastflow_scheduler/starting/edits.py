@@ -15,7 +15,7 @@ from fastflow_contracts.runs.triggers import ENTRIES_MAX, BadTrigger
 def edited(former: RunRecord, given: RunInput, trigger: Trigger) -> tuple[RunRecord, RunInput]:
     """Return *former* and its input as if it had been started with the changes that *trigger* names.
 
-    A name that is given again, as a variable or as a parameter, replaces whatever had it. Whoever changes something
+    A name that is given again, as a variable or as a parameter, replaces what had it. A person who changes something
     answers for all of it: an operator's changes make it an operator's start, those from outside make it one from
     outside. A parameter that came from outside and reached a notebook as a value only stays one.
 

@@ -2,7 +2,7 @@
 
 It reads requests from its standard input and answers each on its standard output, as frames: four bytes of length, then
 JSON. The library cannot be interrupted, so the kernel ends the whole process when an evaluation has used its time, and
-whoever asked starts another one. A crash of the library ends no service either.
+its parent starts another one. A crash of the library ends no service either.
 """
 
 from __future__ import annotations
