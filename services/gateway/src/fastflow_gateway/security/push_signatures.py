@@ -1,6 +1,6 @@
 """Checks that a push event comes from a git host that has our secret. Pure; ``webhook_signatures`` has the arithmetic.
 
-The headers say which ways of proof the host offers. One that holds with one of the secrets is enough: a sender who has a
+The headers say which ways of proof the host offers. One that holds with one of the secrets is enough: who has a
 secret may choose the way. All of them are tried, so the time does not tell which one held.
 """
 
