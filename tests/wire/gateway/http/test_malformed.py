@@ -107,3 +107,19 @@ async def test_a_refusal_may_quote_a_header_that_is_no_text(client: Client) -> N
     form = b"POST /login HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: \xdf\r\nContent-Length: 0\r\n\r\n"
     status = await answer(client, form)
     assert status.startswith(b"HTTP/1.1 403"), status
+
+
+@pytest.mark.parametrize("headers", [b"Host: \xdf", b"Host: x\r\nOrigin: http://\xdf", b"Host: x\r\nOrigin: http://["])
+async def test_a_page_may_quote_a_header_that_is_no_address(client: Client, headers: bytes) -> None:
+    """The page of a pipeline's webhooks writes the address under which it was asked for."""
+    bearer = AUTH.partition(b"\r\n")[2]
+    status = await answer(
+        client, b"POST /pipelines/demo/webhooks HTTP/1.1\r\n%s\r\n%sContent-Length: 0\r\n\r\n" % (headers, bearer)
+    )
+    assert status.startswith(b"HTTP/1.1 200"), status
+
+
+async def test_an_origin_that_is_no_address_is_not_ours(client: Client) -> None:
+    form = b"POST /login HTTP/1.1\r\nHost: x\r\nOrigin: http://[\r\nContent-Length: 0\r\n\r\n"
+    status = await answer(client, form)
+    assert status.startswith(b"HTTP/1.1 403"), status

@@ -80,7 +80,8 @@ class Renderer:
             "pauses": pauses.pauses(request.app[MODEL].pauses.now),
         }
         text = self._templates.get_template(template).render(common | context)
-        return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+        body = text.encode(errors="replace")  # what a header says need not be text
+        return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=HEADERS)
 
     def static(self, request: web.Request, name: str) -> web.Response | None:
         """A file of ``static/``, or None. Browsers ask each time and mostly get a 304."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
@@ -63,7 +63,7 @@ def foreign_site(request: web.Request) -> str | None:
     headers, public = request.headers, request.app[PUBLIC_URL]
     if site := headers.get("Sec-Fetch-Site"):
         return None if site in ("same-origin", "none") else f"the browser says that it comes from another site ({site})"
-    origin = urlsplit(headers.get("Origin", ""))
+    origin = _origin(request)
     forwarded = headers.get("X-Forwarded-Host", "").partition(",")[0]
     ours = (headers.get("Host", ""), forwarded, urlsplit(public).netloc)
     if origin.netloc and _place(origin.scheme, origin.netloc) in {_place(origin.scheme, each) for each in ours}:
@@ -75,6 +75,14 @@ def foreign_site(request: web.Request) -> str | None:
         "if a proxy stands between them, let it pass on the Host header, or set FASTFLOW_PUBLIC_URL to the address "
         "that browsers use"
     )
+
+
+def _origin(request: web.Request) -> SplitResult:
+    """Where the browser says that the request comes from; empty if it does not, or names no address."""
+    try:
+        return urlsplit(request.headers.get("Origin", ""))
+    except ValueError:
+        return urlsplit("")
 
 
 def _place(scheme: str, netloc: str) -> tuple[str, str]:
@@ -90,7 +98,7 @@ def public_address(request: web.Request) -> str:
 
     The browser that sends a form says it; else our settings do, or the request.
     """
-    origin = urlsplit(request.headers.get("Origin", ""))
+    origin = _origin(request)
     if origin.netloc:
         return f"{origin.scheme}://{origin.netloc}"
     return request.app[PUBLIC_URL].rstrip("/") or f"{request.scheme}://{request.host}"

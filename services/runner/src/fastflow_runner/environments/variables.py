@@ -135,7 +135,10 @@ def _by_address(found: list[Credential]) -> Iterator[Credential]:
     first: dict[str, Credential] = {}
     exact: dict[str, Credential] = {}
     for each in found:
-        split = urlsplit(each.address)
+        try:
+            split = urlsplit(each.address)
+        except ValueError:
+            continue  # uv says what is wrong with an address that is none
         origin = f"{split.scheme}://{split.netloc}"
         path = re.sub(r"/(\+?simple|index)?/*$", "", split.path)
         first.setdefault(origin, msgspec.structs.replace(each, address=origin))

@@ -44,8 +44,11 @@ _BUILD: Final = {"rm": "1", "forcerm": "1", "nocache": "0", "pull": "0", "q": "0
 
 def plain(target: str) -> str:
     """Rewrite *target* without the API version. Raises ``Denied`` if the daemon could read it differently."""
-    parts = urlsplit(target)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    try:
+        parts = urlsplit(target)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError as error:
+        raise Denied("the request's target is no address.") from error
     if len(dict(pairs)) != len(pairs) or parts.scheme or parts.netloc or parts.fragment or "//" in parts.path:
         raise Denied("the request's target is ambiguous.")
     version = _VERSION.match(parts.path)
