@@ -1,0 +1,248 @@
+"""Simulates an installation for days ahead, and sums it up. Pure.
+
+Hours that begin and end without an active run and have the same slots are alike: only the first one is simulated. So
+30 days of minutely schedules cost as much as one of their hours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, TypeAlias
+
+from fastflow_contracts.schedules.schedule import Interval
+from fastflow_contracts.schedules.slots import between, fault, next_slot, upcoming
+from fastflow_contracts.schedules.state import definition
+from fastflow_contracts.simulation.clock_changes import clock_changes
+from fastflow_contracts.simulation.engine import DueSlot, Engine, OnChange
+from fastflow_contracts.simulation.forecast import (
+    Forecast,
+    ForecastHour,
+    ForecastRefusal,
+    PipelineForecast,
+    SilentSchedule,
+)
+from fastflow_contracts.simulation.scenario import FiringSchedule, Scenario, SimulatedPipeline, firing_schedules
+from fastflow_contracts.simulation.tally import Tally, quantile
+
+DAYS_MAX: Final = 92
+STARTS_MAX: Final = 100_000
+"""Starts to simulate. Those of hours that are alike count once."""
+SLOTS_MAX: Final = 400_000
+"""Slots to compute. Schedules that are due together count once."""
+LISTED_MAX: Final = 1_000
+"""Pipelines, refusals and silent schedules to list, of each."""
+NEXT_SLOTS: Final = 3
+_HOUR: Final = timedelta(hours=1)
+_Pattern: TypeAlias = tuple[tuple[timedelta, ...], ...]
+
+
+class _Group(NamedTuple):
+    """Schedules that are due at the same instants."""
+
+    first: FiringSchedule
+    members: Sequence[FiringSchedule]
+
+
+def simulate(scenario: Scenario, since: datetime, days: int, *, on_change: OnChange | None = None) -> Forecast:
+    """Simulate *scenario* from *since* on.
+
+    Args:
+        scenario: What there is.
+        since: When it begins, without any run.
+        days: How many days to look ahead, at most ``DAYS_MAX``. It ends earlier at ``STARTS_MAX`` or ``SLOTS_MAX``.
+        on_change: Gets every version of every run. Then no hour is left out.
+    """
+    until = since + timedelta(days=days)
+    engine = Engine(scenario, since, on_change=on_change)
+    fire = [each for each in firing_schedules(scenario.pipelines, since) if not scenario.pauses.of(each.job.pipeline)]
+    groups = _groups(fire)
+    total, hours, notes = Tally(since), list[ForecastHour](), list[str]()
+    alike: dict[_Pattern, Tally] = {}
+    slots_computed, at = 0, since
+    for begin, end in _hours(since, until):
+        if engine.starts_tried >= STARTS_MAX or slots_computed >= SLOTS_MAX:
+            notes.append(f"It ends at {begin:%Y-%m-%d %H:%M} UTC: so many starts are not simulated.")
+            break
+        pattern = tuple(_offsets(group.first, begin, end, is_first=begin == since) for group in groups)
+        slots_computed += sum(map(len, pattern))
+        is_whole = on_change is None and engine.is_idle and end - begin == _HOUR
+        tally = alike.get(pattern) if is_whole else None
+        if tally is None:
+            tally = engine.tally = Tally(begin)
+            engine.run_until(end, _due(groups, pattern, begin))
+            if is_whole and engine.is_idle:
+                alike[pattern] = tally
+        else:
+            engine.skip_to(end)
+        total.add(tally, begin)
+        hours.append(_hour(tally, begin, end))
+        at = end
+    if engine.unfinished and hours and hours[-1].waiting_max > scenario.slots:
+        notes.append(f"At the end, {engine.unfinished} runs are not over.")
+    return _summed_up(scenario, fire, total, hours, since, at, (*_assumptions(scenario), *notes))
+
+
+def _groups(fire: Sequence[FiringSchedule]) -> list[_Group]:
+    found: dict[tuple[str, datetime | None], list[FiringSchedule]] = {}
+    for each in fire:
+        anchor = each.anchor if isinstance(each.schedule.timing, Interval) else None
+        found.setdefault((definition(each.schedule), anchor), []).append(each)
+    return [_Group(members[0], members) for members in found.values()]
+
+
+def _hours(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    begin = since
+    while begin < until:
+        end = min(begin.replace(minute=0, second=0, microsecond=0) + _HOUR, until)
+        yield begin, end
+        begin = end
+
+
+def _offsets(each: FiringSchedule, begin: datetime, end: datetime, *, is_first: bool) -> tuple[timedelta, ...]:
+    """Its slots from *begin* on, before *end*. A schedule that is seen at a slot begins with the next one."""
+    least = timedelta.resolution
+    after = begin if is_first else begin - least
+    return tuple(slot - begin for slot in between(each.schedule, after, end - least, each.anchor))
+
+
+def _due(groups: Sequence[_Group], pattern: _Pattern, begin: datetime) -> list[DueSlot]:
+    return sorted(
+        DueSlot(begin + offset, each.job, each.schedule.run_config_id)
+        for group, offsets in zip(groups, pattern, strict=True)
+        for offset in offsets
+        for each in group.members
+    )
+
+
+def _hour(tally: Tally, begin: datetime, end: datetime) -> ForecastHour:
+    return ForecastHour(
+        at=begin,
+        starts=tally.starts.total(),
+        refused=sum(often.times for often in tally.refused.values()),
+        busy=round(tally.busy_s / (end - begin).total_seconds(), 2),
+        busy_max=tally.busy_max,
+        waiting_max=tally.waiting_max,
+    )
+
+
+def _summed_up(
+    scenario: Scenario,
+    fire: Sequence[FiringSchedule],
+    total: Tally,
+    hours: Sequence[ForecastHour],
+    since: datetime,
+    until: datetime,
+    notes: tuple[str, ...],
+) -> Forecast:
+    waits: Counter[int] = Counter()
+    for each in total.waits.values():
+        waits.update(each)
+    refusals = sorted(total.refused.items(), key=lambda item: (-item[1].times, item[0]))
+    refused: Counter[str] = Counter()
+    for refusal, often in total.refused.items():
+        refused[refusal.pipeline] += often.times
+    ahead: dict[str, list[datetime]] = {}
+    for schedule in fire:
+        slots = upcoming(schedule.schedule, since, NEXT_SLOTS, schedule.anchor)
+        ahead[schedule.job.pipeline] = sorted((*ahead.get(schedule.job.pipeline, ()), *slots))[:NEXT_SLOTS]
+    pipelines = sorted(
+        (
+            _pipeline(scenario, pipeline, total, since, refused[pipeline.name], ahead.get(pipeline.name, ()))
+            for pipeline in scenario.pipelines
+        ),
+        key=lambda each: (-each.starts - each.refused, each.pipeline),
+    )
+    if len(pipelines) > LISTED_MAX:
+        notes = (*notes, f"Only the {LISTED_MAX:,} pipelines that start most are listed, of {len(pipelines):,}.")
+    return Forecast(
+        since=since,
+        until=until,
+        slots=scenario.slots,
+        starts=total.starts.total(),
+        refused=sum(often.times for often in total.refused.values()),
+        busy_max=total.busy_max,
+        waiting_max=total.waiting_max,
+        wait_p95_s=quantile(waits, 0.95),
+        wait_max_s=max(waits, default=0),
+        together_max=total.together.times,
+        together_at=since + timedelta(seconds=total.together.first_s) if total.together.times else None,
+        hours=tuple(hours),
+        pipelines=tuple(pipelines[:LISTED_MAX]),
+        refusals=tuple(
+            ForecastRefusal(
+                pipeline=refusal.pipeline,
+                reason=refusal.reason,
+                count=often.times,
+                first_at=since + timedelta(seconds=often.first_s),
+            )
+            for refusal, often in refusals[:LISTED_MAX]
+        ),
+        clock_changes=clock_changes(fire, since, until),
+        silent=tuple(_silent(scenario, since, until))[:LISTED_MAX],
+        notes=notes,
+    )
+
+
+def _pipeline(
+    scenario: Scenario,
+    pipeline: SimulatedPipeline,
+    total: Tally,
+    since: datetime,
+    refused: int,
+    ahead: Sequence[datetime],
+) -> PipelineForecast:
+    name, overlaps = pipeline.name, total.overlaps.get(pipeline.name)
+    waits = total.waits.get(name, Counter())
+    duration_s, is_measured = pipeline.duration_s, pipeline.duration_s is not None
+    return PipelineForecast(
+        pipeline=name,
+        starts=total.starts[name],
+        refused=refused,
+        overlaps=overlaps.times if overlaps else 0,
+        first_overlap_at=since + timedelta(seconds=overlaps.first_s) if overlaps else None,
+        replaced=total.replaced[name],
+        failed=total.failed[name],
+        wait_p95_s=quantile(waits, 0.95),
+        wait_max_s=max(waits, default=0),
+        duration_s=scenario.assumed_s if duration_s is None else duration_s,
+        is_measured=is_measured,
+        next_slots=tuple(ahead),
+    )
+
+
+def _silent(scenario: Scenario, since: datetime, until: datetime) -> Iterator[SilentSchedule]:
+    for pipeline in scenario.pipelines:
+        for schedule in pipeline.schedules():
+            state = pipeline.state_of(schedule, since)
+            if (why := fault(schedule)) is not None:
+                pass
+            elif not schedule.enabled:
+                why = 'it is disabled ("enabled": false)'
+            elif state.idle_since is not None:
+                why = "it is switched off"
+            elif scenario.pauses.of(pipeline.name) is not None:
+                why = "it is paused"
+            elif (slot := next_slot(schedule, since, state.anchor)) is None:
+                why = "it is over"
+            elif slot > until:
+                why = f"it is due later, at {slot:%Y-%m-%d %H:%M} UTC"
+            else:
+                continue
+            yield SilentSchedule(pipeline=pipeline.name, schedule=schedule.id, why=why)
+
+
+def _assumptions(scenario: Scenario) -> Iterator[str]:
+    yield "It begins with no active run. Only schedules start runs, and all succeed that do not exceed their timeout."
+    unmeasured = sum(pipeline.duration_s is None for pipeline in scenario.pipelines)
+    if unmeasured:
+        yield f"{unmeasured} pipeline(s) have no run to measure: each of their attempts takes {scenario.assumed_s:g} s."
+    keyed = [pipeline.name for pipeline in scenario.pipelines if _has_key(pipeline)]
+    if keyed:
+        yield f"Keys of concurrency are not evaluated: all runs of a configuration share one ({', '.join(keyed[:5])})."
+
+
+def _has_key(pipeline: SimulatedPipeline) -> bool:
+    spec = pipeline.spec
+    return any(each.concurrency and each.concurrency.key for each in (spec, *spec.schedules))
