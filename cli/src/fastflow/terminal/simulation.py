@@ -64,7 +64,7 @@ def differences(found: SimulationComparison) -> str:
 
 
 def _summary(found: Simulation) -> Iterator[str]:
-    yield f"{_at(found.since)} to {_at(found.until)} UTC, {found.slots} slots."
+    yield f"{_at(found.since)} to {_at(found.until)} UTC, {found.slots:,} slot{'' if found.slots == 1 else 's'}."
     yield (
         f"{found.starts:,} starts, {found.refused:,} refused. At most {found.busy_max:,} run and "
         f"{found.waiting_max:,} wait; 95 % wait {duration(found.wait_p95_s)} or less, the longest "
