@@ -15,6 +15,7 @@ from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.schedules.cron import check_cron
 from fastflow_contracts.schedules.schedule import Cron
+from fastflow_contracts.schedules.slots import fault
 from fastflow_contracts.simulation.comparison import ForecastComparison, compared
 from fastflow_contracts.simulation.forecast import Forecast
 from fastflow_contracts.simulation.simulate import DAYS_MAX, simulate
@@ -80,9 +81,13 @@ def _specs(pipelines: Mapping[str, Any]) -> dict[PipelineName, PipelineSpec]:
             name, spec = check_name(text), msgspec.convert(settings, PipelineSpec)
         except (BadName, msgspec.ValidationError) as error:
             raise RequestRefused(422, f"the pipeline {text[:64]!r} is not valid: {error}.") from error
-        for timing in (schedule.timing for schedule in spec.schedule_list()):
-            if isinstance(timing, Cron) and (why := check_cron(timing.expr)) is not None:
-                raise RequestRefused(422, f"the pipeline {text[:64]!r} is not valid: schedule_cron: {why}.")
+        restart = spec.restart_schedule()
+        for schedule in (*spec.schedule_list(), *((restart,) if restart else ())):
+            why = fault(schedule)
+            if why is None and isinstance(schedule.timing, Cron):
+                why = check_cron(schedule.timing.expr)
+            if why is not None:
+                raise RequestRefused(422, f"the schedule {schedule.id} of {text[:64]!r} is not valid: {why}.")
         found[name] = spec
     return found
 

@@ -25,7 +25,8 @@ class SimulationQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     days: Annotated[int, msgspec.Meta(ge=1, le=DAYS_MAX, description="How many days to look ahead.")] = 7
     since: Annotated[str | None, msgspec.Meta(description="When it begins: ISO 8601; default now.")] = None
     slots: Annotated[
-        int | None, msgspec.Meta(ge=1, le=SLOTS_MAX, description="Runs at once; default: slots of the live runners.")
+        Annotated[int, msgspec.Meta(ge=1, le=SLOTS_MAX)] | None,
+        msgspec.Meta(description="Runs at once; default: slots of the live runners."),
     ] = None
     assume: Annotated[
         float, msgspec.Meta(ge=0, le=ASSUMED_S_MAX, description="Seconds that a run takes that was never measured.")
