@@ -14,6 +14,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
 from fastflow_contracts.pipelines.pauses import PauseRecord, PauseSet
+from fastflow_contracts.runs.run import Pending
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_contracts.simulation.comparison import compared
@@ -92,6 +93,36 @@ def test_changes_of_the_clock(since: datetime, cron: str, what: str, count: int,
     (slots,) = change.slots
     assert (slots.what, slots.count, slots.first[-5:]) == (what, count, "02:30" if count == 1 else "02:00")
     assert found.starts == starts
+
+
+@pytest.mark.parametrize(
+    ("zone", "since", "cron", "what", "started_at"),
+    [
+        ("America/New_York", datetime(2026, 3, 7, tzinfo=UTC), "0 2 * * *", "moved", "2026-03-08 07:00"),
+        ("America/New_York", datetime(2026, 3, 7, tzinfo=UTC), "30 2 * * *", "moved", "2026-03-08 07:00"),
+        ("America/New_York", datetime(2026, 10, 31, tzinfo=UTC), "30 1 * * *", "once", "2026-11-01 05:30"),
+        ("America/Santiago", datetime(2026, 9, 5, tzinfo=UTC), "0 0 * * *", "moved", "2026-09-06 04:00"),
+    ],
+)
+def test_a_time_that_clocks_skip_or_repeat_starts_once(
+    zone: str, since: datetime, cron: str, what: str, started_at: str
+) -> None:
+    """At two, at half past two, at midnight: the run of that day is there, once, and at which instant is said."""
+    starts: list[datetime] = []
+    scenario = Scenario(pipelines=(pipeline("a", schedule_cron=cron, timezone=zone),))
+    found = simulate(
+        scenario, since, 2, on_change=lambda at, run: starts.append(at) if isinstance(run.state, Pending) else None
+    )
+    assert [slots.what for change in found.clock_changes for slots in change.slots] == [what]
+    assert f"{starts[1]:%Y-%m-%d %H:%M}" == started_at
+    assert len(starts) == found.starts == 2
+
+
+def test_all_at_midnight_is_named() -> None:
+    """The instant with the most starts, and how long the last of them waits."""
+    found = foreseen(*(pipeline(f"p{number}", 600.0, schedule_cron="0 0 * * *") for number in range(50)), days=2)
+    assert (found.together_max, found.together_at) == (50, MARCH + timedelta(days=1))
+    assert (found.waiting_max, found.wait_max_s) == (46, 7_200)
 
 
 def test_a_zone_that_shifts_by_half_an_hour() -> None:

@@ -32,7 +32,7 @@ class Simulations(Resource):
             durations: How long runs take: ``median`` or ``p95`` of the measured ones.
 
         Raises:
-            Invalid: An argument is not valid.
+            BadRequest: An argument is not valid.
         """
         query = {
             "days": days,
@@ -62,7 +62,7 @@ class Simulations(Resource):
             assume: Seconds that a run takes that was never measured.
 
         Raises:
-            Invalid: An argument or a pipeline is not valid.
+            BadRequest: An argument or a pipeline is not valid.
         """
         body = shapes.SimulationBody(
             days=days,

@@ -38,7 +38,7 @@ _HOUR: Final = timedelta(hours=1)
 _Pattern: TypeAlias = tuple[tuple[timedelta, ...], ...]
 
 
-class _Group(NamedTuple):
+class SlotGroup(NamedTuple):
     """Schedules that are due at the same instants."""
 
     first: FiringSchedule
@@ -84,12 +84,12 @@ def simulate(scenario: Scenario, since: datetime, days: int, *, on_change: OnCha
     return _summed_up(scenario, fire, total, hours, since, at, (*_assumptions(scenario), *notes))
 
 
-def _groups(fire: Sequence[FiringSchedule]) -> list[_Group]:
+def _groups(fire: Sequence[FiringSchedule]) -> list[SlotGroup]:
     found: dict[tuple[str, datetime | None], list[FiringSchedule]] = {}
     for each in fire:
         anchor = each.anchor if isinstance(each.schedule.timing, Interval) else None
         found.setdefault((definition(each.schedule), anchor), []).append(each)
-    return [_Group(members[0], members) for members in found.values()]
+    return [SlotGroup(members[0], members) for members in found.values()]
 
 
 def _hours(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -107,7 +107,7 @@ def _offsets(each: FiringSchedule, begin: datetime, end: datetime, *, is_first: 
     return tuple(slot - begin for slot in between(each.schedule, after, end - least, each.anchor))
 
 
-def _due(groups: Sequence[_Group], pattern: _Pattern, begin: datetime) -> list[DueSlot]:
+def _due(groups: Sequence[SlotGroup], pattern: _Pattern, begin: datetime) -> list[DueSlot]:
     return sorted(
         DueSlot(begin + offset, each.job, each.schedule.run_config_id)
         for group, offsets in zip(groups, pattern, strict=True)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from fastflow_contracts.names import PipelineName
 
 
-class Refusal(NamedTuple):
+class RefusedFor(NamedTuple):
     """Starts that are refused for one reason."""
 
     pipeline: str
@@ -35,7 +35,7 @@ class Tally:
     begin: datetime
     starts: Counter[PipelineName] = field(default_factory=Counter)
     """Runs that are created."""
-    refused: defaultdict[Refusal, Often] = field(default_factory=lambda: defaultdict(Often))
+    refused: defaultdict[RefusedFor, Often] = field(default_factory=lambda: defaultdict(Often))
     overlaps: defaultdict[PipelineName, Often] = field(default_factory=lambda: defaultdict(Often))
     """Runs that are created while an earlier one of their pipeline is not over."""
     replaced: Counter[PipelineName] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Tally:
 
     def refuse(self, name: PipelineName, reason: str, at_s: float) -> None:
         """Count a refused start."""
-        refusal = Refusal(name, reason)
+        refusal = RefusedFor(name, reason)
         self.refused[refusal] = _sum(self.refused[refusal], Often(1, at_s))
 
     def add(self, other: Tally, begin: datetime) -> None:
