@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from fastflow_api import shapes
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
+from fastflow_contracts.pipelines.format.retry import FixedDelay
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
 from fastflow_contracts.pipelines.pauses import PauseRecord, PauseSet
 from fastflow_contracts.runs.run import Pending
@@ -62,6 +63,24 @@ def test_a_queue_without_end_ends_early_with_a_note() -> None:
     assert found.wait_max_s > 3_600
     assert any("so many starts are not simulated" in note for note in found.notes)
     assert any("are not over" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "pipelines",
+    [
+        (pipeline("a", schedule_cron="0 1 * * *", restart_on_crash=True, restart_cooldown=0, timeout=1e-9),),
+        (pipeline("a", schedule_cron="* * * * *", retry_attempts=1000, timeout=1, retry_strategy=FixedDelay(delay=0)),),
+        tuple(pipeline(f"p{number}", schedule_interval_seconds=1) for number in range(10_000)),
+        tuple(pipeline(f"p{number}", schedule_interval_seconds=1 + number) for number in range(5_000)),
+    ],
+    ids=["a restart without end", "a thousand retries", "10,000 a second", "thousands of intervals"],
+)
+def test_what_has_no_end_is_bounded(pipelines: tuple[SimulatedPipeline, ...]) -> None:
+    """It ends early and says where, and counts what it did until then."""
+    found = foreseen(*pipelines)
+    assert found.until < MARCH + timedelta(days=30)
+    assert found.starts > 0
+    assert any("so many starts are not simulated" in note for note in found.notes)
 
 
 def test_ten_thousand_schedules() -> None:

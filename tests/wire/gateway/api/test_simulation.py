@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, ScheduleEntry
-from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler, store
+from tests.support.command import fastflow
+from tests.support.gateway import TOKEN, Client, claim, finish, running_gateway, running_scheduler, store
 from tests.support.records import a_bundle, a_run, publish_pipeline
 
 CODE = a_bundle(main_py="")
@@ -100,6 +103,23 @@ async def test_a_bad_query_says_what_is_accepted(client: Client, query: str, sai
 async def test_a_bad_body_says_what_is_wrong(client: Client, body: object, said: str) -> None:
     answer = await client.ask("POST", "/api/simulation", json=body)
     assert (answer.status, said in answer.text) == (422, True), answer.text
+
+
+async def test_the_command_prints_the_difference_of_a_folder(client: Client, tmp_path: Path) -> None:
+    """Against the installation; and what is deployed, without a folder."""
+    secret = {"webhook_key": "w" * 32, "default_env": {"A": "hidden"}, "schedule_cron": "0 * * * *"}
+    for name, fields in {"etl": {"schedule_cron": "0 3 * * *"}, "new": secret}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text("")
+        (tmp_path / name / "pipeline.json").write_text(json.dumps(fields))
+    there = ("--url", client.url, "--token", TOKEN, "--days", "2", "--from", "2026-03-20")
+    done = await asyncio.to_thread(fastflow, "simulate", ".", *there, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "  new: added; starts 0 → 47" in done.stdout
+    assert "  report: removed; starts 2 → 0" in done.stdout
+    assert "    schedules/nightly: cron 30 2 * * * in Europe/Berlin → none" in done.stdout
+    deployed = await asyncio.to_thread(fastflow, "simulate", "--json", *there, cwd=tmp_path)
+    assert json.loads(deployed.stdout)["starts"] == 4
 
 
 async def test_it_needs_the_token(client: Client) -> None:

@@ -69,7 +69,8 @@ class Engine:
         self.now = begin
         self.tally = Tally(begin)
         self.runs_created = 0
-        self.starts_tried = 0
+        self.steps = 0
+        """Starts that were tried, and attempts that began."""
         self._begin = begin
         self._scenario = scenario
         self._pipelines = {pipeline.name: pipeline for pipeline in scenario.pipelines}
@@ -116,10 +117,13 @@ class Engine:
         self.now = at
         self._begin_idle()
 
-    def run_until(self, end: datetime, slots: Iterable[DueSlot]) -> None:
-        """Let all happen that is due up to *end*, with *slots* in their order; none of them is later than *end*."""
+    def run_until(self, end: datetime, slots: Iterable[DueSlot], *, steps_max: int) -> None:
+        """Let all happen that is due up to *end*, with *slots* in their order; none of them is later than *end*.
+
+        Stops earlier, at ``now``, once there were *steps_max* steps: some daemons restart without end at one instant.
+        """
         due = deque(slots)
-        while True:
+        while self.steps < steps_max:
             instants = [self._next_due()]
             if self._ends:
                 instants.append(self._ends[0].at)
@@ -127,7 +131,8 @@ class Engine:
                 instants.append(due[0].at)
             at = min((each for each in instants if each is not None), default=None)
             if at is None or at > end:
-                break
+                self._pass_to(end)
+                return
             self._pass_to(max(at, self.now))
             while self._ends and self._ends[0].at <= self.now:
                 self._end(heapq.heappop(self._ends))
@@ -142,7 +147,6 @@ class Engine:
             while self._ended:
                 self._follow(self._ended.popleft())
                 self._settle()
-        self._pass_to(end)
 
     @property
     def _at_s(self) -> float:
@@ -180,7 +184,7 @@ class Engine:
             self._start(name, Trigger(triggered_by="daemon_restart"), run_id, cause)
 
     def _start(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> None:
-        self.starts_tried += 1
+        self.steps += 1
         decided = self._decide(name, trigger, run_id, cause)
         if isinstance(decided, Skipped):
             self._refuse(name, decided.reason, cause.root_run_id)
@@ -313,6 +317,7 @@ class Engine:
         run = self._runs.get(run_id)
         if run is None or not isinstance(run.state, Pending) or run.state.attempt != attempt:
             return
+        self.steps += 1
         due = run.state.not_before
         claimed = self._change(run, Claim(attempt=attempt, runner="simulated"))
         assert isinstance(claimed.state, Running)

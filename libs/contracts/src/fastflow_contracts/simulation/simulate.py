@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from fastflow_contracts.schedules.schedule import Interval
@@ -27,10 +28,10 @@ from fastflow_contracts.simulation.scenario import FiringSchedule, Scenario, Sim
 from fastflow_contracts.simulation.tally import Tally, quantile
 
 DAYS_MAX: Final = 92
-STARTS_MAX: Final = 100_000
-"""Starts to simulate. Those of hours that are alike count once."""
-SLOTS_MAX: Final = 400_000
-"""Slots to compute. Schedules that are due together count once."""
+STEPS_MAX: Final = 100_000
+"""Starts and attempts to simulate. Those of hours that are alike count once."""
+SLOTS_MAX: Final = 500_000
+"""Slots to compute, and times to look for them. Schedules that are due together count once."""
 LISTED_MAX: Final = 1_000
 """Pipelines, refusals and silent schedules to list, of each."""
 NEXT_SLOTS: Final = 3
@@ -51,7 +52,7 @@ def simulate(scenario: Scenario, since: datetime, days: int, *, on_change: OnCha
     Args:
         scenario: What there is.
         since: When it begins, without any run.
-        days: How many days to look ahead, at most ``DAYS_MAX``. It ends earlier at ``STARTS_MAX`` or ``SLOTS_MAX``.
+        days: How many days to look ahead, at most ``DAYS_MAX``. It ends earlier at ``STEPS_MAX`` or ``SLOTS_MAX``.
         on_change: Gets every version of every run. Then no hour is left out.
     """
     until = since + timedelta(days=days)
@@ -60,28 +61,29 @@ def simulate(scenario: Scenario, since: datetime, days: int, *, on_change: OnCha
     groups = _groups(fire)
     total, hours, notes = Tally(since), list[ForecastHour](), list[str]()
     alike: dict[_Pattern, Tally] = {}
-    slots_computed, at = 0, since
-    for begin, end in _hours(since, until):
-        if engine.starts_tried >= STARTS_MAX or slots_computed >= SLOTS_MAX:
-            notes.append(f"It ends at {begin:%Y-%m-%d %H:%M} UTC: so many starts are not simulated.")
-            break
-        pattern = tuple(_offsets(group.first, begin, end, is_first=begin == since) for group in groups)
-        slots_computed += sum(map(len, pattern))
+    slots_computed, begin = 0, since
+    while begin < until:
+        end, pattern, computed = _pattern(groups, begin, until, is_first=begin == since)
+        slots_computed += computed
         is_whole = on_change is None and engine.is_idle and end - begin == _HOUR
         tally = alike.get(pattern) if is_whole else None
         if tally is None:
             tally = engine.tally = Tally(begin)
-            engine.run_until(end, _due(groups, pattern, begin))
+            engine.run_until(end, _due(groups, pattern, begin), steps_max=STEPS_MAX)
+            end = engine.now
             if is_whole and engine.is_idle:
                 alike[pattern] = tally
         else:
             engine.skip_to(end)
         total.add(tally, begin)
         hours.append(_hour(tally, begin, end))
-        at = end
+        begin = end
+        if begin < until and (engine.steps >= STEPS_MAX or slots_computed >= SLOTS_MAX):
+            notes.append(f"It ends at {begin:%Y-%m-%d %H:%M} UTC: so many starts are not simulated.")
+            break
     if engine.unfinished and hours and hours[-1].waiting_max > scenario.slots:
         notes.append(f"At the end, {engine.unfinished} runs are not over.")
-    return _summed_up(scenario, fire, total, hours, since, at, (*_assumptions(scenario), *notes))
+    return _summed_up(scenario, fire, total, hours, since, begin, (*_assumptions(scenario), *notes))
 
 
 def _groups(fire: Sequence[FiringSchedule]) -> list[SlotGroup]:
@@ -92,19 +94,29 @@ def _groups(fire: Sequence[FiringSchedule]) -> list[SlotGroup]:
     return [SlotGroup(members[0], members) for members in found.values()]
 
 
-def _hours(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    begin = since
-    while begin < until:
-        end = min(begin.replace(minute=0, second=0, microsecond=0) + _HOUR, until)
-        yield begin, end
-        begin = end
+def _pattern(
+    groups: Sequence[SlotGroup], begin: datetime, until: datetime, *, is_first: bool
+) -> tuple[datetime, _Pattern, int]:
+    """The slots of each group from *begin* to the next full hour, or to an earlier end if there are very many; and the slots computed.
 
-
-def _offsets(each: FiringSchedule, begin: datetime, end: datetime, *, is_first: bool) -> tuple[timedelta, ...]:
-    """Its slots from *begin* on, before *end*. A schedule that is seen at a slot begins with the next one."""
+    A schedule that is first seen at a slot begins with the next one.
+    """
+    end = min(begin.replace(minute=0, second=0, microsecond=0) + _HOUR, until)
+    most = SLOTS_MAX // max(1, len(groups)) + 1
+    offsets: list[tuple[timedelta, ...]] = []
     least = timedelta.resolution
-    after = begin if is_first else begin - least
-    return tuple(slot - begin for slot in between(each.schedule, after, end - least, each.anchor))
+    for group in groups:
+        after = begin if is_first else begin - least
+        slots = between(group.first.schedule, after, end - least, group.first.anchor)
+        found = tuple(slot - begin for slot in islice(slots, most))
+        if len(found) == most and most > 1:
+            end = begin + found[-1]
+        offsets.append(found)
+    count = sum(len(group.members) * len(each) for group, each in zip(groups, offsets, strict=True))
+    if count > STEPS_MAX:
+        end = max(begin + timedelta(seconds=1), begin + (end - begin) * STEPS_MAX / count)
+    computed = len(groups) + sum(map(len, offsets))
+    return end, tuple(tuple(each for each in found if begin + each < end) for found in offsets), computed
 
 
 def _due(groups: Sequence[SlotGroup], pattern: _Pattern, begin: datetime) -> list[DueSlot]:
@@ -121,7 +133,7 @@ def _hour(tally: Tally, begin: datetime, end: datetime) -> ForecastHour:
         at=begin,
         starts=tally.starts.total(),
         refused=sum(often.times for often in tally.refused.values()),
-        busy=round(tally.busy_s / (end - begin).total_seconds(), 2),
+        busy=round(tally.busy_s / max((end - begin).total_seconds(), 1e-6), 2),
         busy_max=tally.busy_max,
         waiting_max=tally.waiting_max,
     )
