@@ -97,8 +97,9 @@ def _groups(fire: Sequence[FiringSchedule]) -> list[SlotGroup]:
 def _pattern(
     groups: Sequence[SlotGroup], begin: datetime, until: datetime, *, is_first: bool
 ) -> tuple[datetime, _Pattern, int]:
-    """The slots of each group from *begin* to the next full hour, or to an earlier end if there are very many; and the slots computed.
+    """The slots of each group from *begin* to the next full hour, or to an earlier end if there are very many.
 
+    Returns the end, the slots, and how many were computed.
     A schedule that is first seen at a slot begins with the next one.
     """
     end = min(begin.replace(minute=0, second=0, microsecond=0) + _HOUR, until)
