@@ -110,6 +110,7 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
         "0.25",
         "3",
         "script,notebook",
+        "-",
         "1",
         "h",
         "00",

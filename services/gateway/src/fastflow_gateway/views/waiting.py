@@ -107,7 +107,7 @@ def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
     wanted = record.order.runs_on
     fit = [runner for runner in fit if not lacking(wanted, runner.labels)]
     if not fit:
-        return _labelled_runner(wanted, [runner.labels for runner in staying])
+        return _labelled_runner(record, [runner.labels for runner in staying])
     ready = [runner for runner in fit if not runner.paused]
     if not ready:
         return DAEMON
@@ -120,12 +120,13 @@ def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
     return TAKER
 
 
-def _labelled_runner(wanted: Sequence[str], labels: Sequence[Sequence[str]]) -> str:
+def _labelled_runner(record: records.RunRecord, labels: Sequence[Sequence[str]]) -> str:
     """What a run waits for whose labels no runner has that could take it."""
+    wanted = record.order.runs_on
     nowhere = [label for label in wanted if not any(label in each for each in labels)]
     if nowhere:
         return f"a runner with the {_named(nowhere)}: none is connected"
-    return f"a runner with the {_named(wanted)}: none that is connected has {'it' if len(wanted) == 1 else 'all'}"
+    return f"a runner with the {_named(wanted)}: none that takes {record.order.kind}s has {'it' if len(wanted) == 1 else 'all'}"
 
 
 def _named(labels: Sequence[str]) -> str:
