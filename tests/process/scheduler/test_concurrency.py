@@ -101,7 +101,7 @@ class ThreeSchedulers:
         async with asyncio.timeout(WITHIN_S):
             for gateway in cycle([*gateways[number % 3 :], *gateways[: number % 3]]):
                 with suppress(aiohttp.ClientError):
-                    answer = await gateway.post(HOOK, {"customer": key}, headers=headers)
+                    answer = await gateway.post(HOOK, json={"customer": key}, headers=headers)
                     if answer.status in (200, 202):
                         return
                     assert answer.status >= 500, answer.text

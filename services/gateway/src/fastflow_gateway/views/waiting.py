@@ -126,7 +126,8 @@ def _labelled_runner(record: records.RunRecord, labels: Sequence[Sequence[str]])
     nowhere = [label for label in wanted if not any(label in each for each in labels)]
     if nowhere:
         return f"a runner with the {_named(nowhere)}: none is connected"
-    return f"a runner with the {_named(wanted)}: none that takes {record.order.kind}s has {'it' if len(wanted) == 1 else 'all'}"
+    has_them = "has it" if len(wanted) == 1 else "has all"
+    return f"a runner with the {_named(wanted)}: none that takes {record.order.kind}s {has_them}"
 
 
 def _named(labels: Sequence[str]) -> str:
