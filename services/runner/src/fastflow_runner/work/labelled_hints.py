@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import datetime
 
 from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.clock import now
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.labels import BadLabel, lacking
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import HINT
@@ -116,7 +116,7 @@ class LabelledHints:
             try:
                 is_ours = await self._context.bus.take(streams.WORK, message.sequence)
             except BusError as error:
-                log.warning("hint not taken", subject=message.subject, error=str(error))
+                log.warning("hint delayed", subject=message.subject, error=str(error))
                 return None
             if self._waiting.get(message.subject) is message:
                 del self._waiting[message.subject]
@@ -129,7 +129,7 @@ class LabelledHints:
 
 def _is_due(message: StoredMessage) -> bool:
     """Whether its run is due by our clock, which may be behind the scheduler's."""
-    with suppress(Malformed):
-        run = HINT.decode(message.data).run
-        return run is None or not isinstance(run.state, Pending) or run.state.not_before <= now()
-    return True
+    hint = decoded(HINT, message.data, where=message.subject)
+    if hint is None or hint.run is None or not isinstance(hint.run.state, Pending):
+        return True
+    return hint.run.state.not_before <= now()
