@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock", "log"})
+_GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock", "labels", "log"})
 _GATEWAY_SHARED = frozenset({"errors", "app_keys", "settings"})
 _GATEWAY_BELOW = frozenset({"actions", "streaming", "readmodel", "views", "notebooks", "http"})
 ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {

@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Literal
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -29,10 +31,12 @@ from fastflow_contracts.runs.messages import HINT
 from fastflow_contracts.runs.run import REPLACED, RUN, Ended, Pending, Running, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from tests.support.gateway_process import GatewayProcess, running_gateway_process
 from tests.support.processes import BusServer, Service
 from tests.support.records import a_bundle, publish_pipeline
 
 NAME = PipelineName("shop")
+HOOK = "/api/webhooks/shop/key"
 KEYS = ("acme", "ünïcode ☃", "a.b > *", "x" * 5_000, " ")
 AT_ONCE = 50
 LIMIT = 2
@@ -91,6 +95,18 @@ class ThreeSchedulers:
     async def trigger(self, number: int, key: str) -> None:
         await self.bus.publish("ff.trigger.shop", json.dumps({"customer": key}).encode(), message_id=f"m{number}")
 
+    async def start_by(self, gateways: Sequence[GatewayProcess], number: int, key: str) -> None:
+        """Start a run as a sender of webhooks: by the next gateway, until one says that it has the start."""
+        headers = {"Idempotency-Key": f"m{number}"}
+        async with asyncio.timeout(WITHIN_S):
+            for gateway in cycle([*gateways[number % 3 :], *gateways[: number % 3]]):
+                with suppress(aiohttp.ClientError):
+                    answer = await gateway.post(HOOK, json={"customer": key}, headers=headers)
+                    if answer.status in (200, 202):
+                        return
+                    assert answer.status >= 500, answer.text
+                await asyncio.sleep(0.1)
+
     async def until(self, count: int, *, over: bool) -> list[RunRecord]:
         """Return all runs when there are *count*, or when so many are over."""
         known: dict[RunId, RunRecord] = {}
@@ -126,6 +142,26 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[BusServer, str]]:
 
 
 @asynccontextmanager
+async def three_gateways(server: tuple[BusServer, str]) -> AsyncIterator[list[GatewayProcess]]:
+    bus_server, url = server
+    environ = {
+        "FASTFLOW_NATS_CREDENTIALS": bus_server.credentials("gateway"),
+        "FASTFLOW_WEBHOOK_CALLS_PER_MINUTE": "100000",
+    }
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(running_gateway_process(url, **environ)) for _ in range(3)]
+
+
+async def kill_and_start_gateways(gateways: Sequence[GatewayProcess], random: Random) -> None:
+    """Kill one gateway after the other, and start it again."""
+    while True:
+        victim = random.choice(gateways).service
+        await victim.kill()
+        await asyncio.sleep(random.uniform(0.1, 0.5))
+        await victim.start()
+
+
+@asynccontextmanager
 async def installation(
     server: tuple[BusServer, str], on_limit: Literal["queue", "reject", "replace"]
 ) -> AsyncIterator[ThreeSchedulers]:
@@ -135,7 +171,7 @@ async def installation(
     async with connect(url, name="test") as bus:
         limit = 1 if on_limit == "replace" else LIMIT
         spec = ConcurrencySpec(limit=limit, key="event.customer", on_limit=on_limit)
-        await publish_pipeline(bus, "shop", a_bundle(main_py="1"), concurrency=spec)
+        await publish_pipeline(bus, "shop", a_bundle(main_py="1"), concurrency=spec, webhook_key="key")
         try:
             for scheduler in schedulers:
                 await scheduler.start()
@@ -197,6 +233,29 @@ async def test_fifty_starts_at_once_queue_by_key_while_schedulers_are_killed(ser
         for run in runs:  # the sets of keys go with their last runs
             await three.runs.remove(await three.runs.load(run.ref))
         assert await limit_sets(three.bus).items(subjects.LIMIT_KEYS) == []
+
+
+@pytest.mark.slow
+async def test_fifty_starts_at_once_through_three_gateways_are_exact_while_all_are_killed(
+    server: tuple[BusServer, str],
+) -> None:
+    """Each start is one run, however often its sender repeats it, and never more than the limit run at once."""
+    async with installation(server, "queue") as three, three_gateways(server) as gateways:
+        three.may_end.clear()
+        killing = [
+            asyncio.create_task(three.kill_and_start(Random(4))),
+            asyncio.create_task(kill_and_start_gateways(gateways, Random(5))),
+        ]
+        await asyncio.gather(*(three.start_by(gateways, n, KEYS[n % len(KEYS)]) for n in range(AT_ONCE)))
+        await three.until(AT_ONCE, over=False)
+        three.may_end.set()
+        runs = await three.until(AT_ONCE, over=True)
+        for task in killing:
+            task.cancel()
+        await asyncio.gather(*killing, return_exceptions=True)
+        assert len(runs) == AT_ONCE
+        assert {run.status for run in runs} == {RunStatus.SUCCESS}
+        assert most_running(await three.history()) == LIMIT
 
 
 @pytest.mark.slow

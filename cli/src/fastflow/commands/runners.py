@@ -13,7 +13,7 @@ from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
 from fastflow_api.shapes import Runner
 
-HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "SINCE")
+HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "LABELS", "SINCE")
 
 
 @click.group(invoke_without_command=True)
@@ -66,6 +66,7 @@ def table(found: Sequence[Runner], at: datetime) -> str:
             f"{each.load:.2f}",
             str(each.environments),
             ",".join(each.kinds),
+            ",".join(each.labels) or "-",
             tables.duration((at - each.started_at).total_seconds()),
         )
         for each in found

@@ -19,6 +19,7 @@ from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
+from fastflow_contracts.labels import runner_labels
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -39,6 +40,7 @@ from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import RunnerSettings
 from fastflow_runner.work.hint_consumer import HintConsumer
+from fastflow_runner.work.labelled_hints import LabelledHints
 from fastflow_runner.work.recovery import Recovery
 from fastflow_runner.work.runner import AttemptRunner
 
@@ -104,6 +106,9 @@ async def serve(
                     keepers.append(start("preheat", warm))
                 hints = HintConsumer(context, runner)
                 takers = [start(f"take-{kind}", partial(hints.take, kind)) for kind in _kinds(settings)]
+                if context.labels:
+                    labelled = LabelledHints(context, runner, hints, kinds=_kinds(settings))
+                    takers.append(start("take-labelled", labelled.take))
                 drained = asyncio.Event()
                 keepers.append(start("drain", partial(_drain, bus, runner_id, runner, presence, takers, drained)))
                 ready()
@@ -165,6 +170,7 @@ def _presence(settings: RunnerSettings, runner_id: str, backend: Backend) -> Pre
         daemon=backend.daemon,
         slots=settings.slots,
         kinds=tuple(_kinds(settings)),
+        labels=runner_labels(settings.labels),
         unenforced=backend.sandboxes.unenforced,
         started_at=now(),
         seen_at=now(),
@@ -191,6 +197,7 @@ def _context(
     waiting_max = 2 * settings.pool_size_max if backend.pool is not None else 0
     return AttemptContext(
         runner=runner_id,
+        labels=frozenset(runner_labels(settings.labels)),
         bus=bus,
         runs=RunStore(bus),
         pauses=pause_sets(bus),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastflow_contracts.bus.subjects import RUNNER_ID_PATTERN
+from fastflow_contracts.labels import LABEL_RULE, RUNNER_LABELS_MAX, RUNNER_LABELS_PATTERN
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
@@ -37,6 +38,16 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = (
         "script,notebook"
     )
+    labels: Annotated[
+        str,
+        Env(
+            "RUNNER_LABELS",
+            "Labels of this runner, separated by commas, for pipelines with `runs_on`. It also takes runs that ask for "
+            "none.",
+            pattern=RUNNER_LABELS_PATTERN,
+            like=f"`gpu,zone-a`: at most {RUNNER_LABELS_MAX} labels; each is {LABEL_RULE}",
+        ),
+    ] = ""
     sandbox: Annotated[
         Literal["auto", "docker", "bubble", "process", "dummy"],
         Env(

@@ -99,7 +99,7 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
     )
     two = replace(runner, id="two", unenforced=(), degraded=())
     head, *lines = runners_table([runner, two], T0 + timedelta(hours=1)).split("\n")
-    assert head.split() == ["RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "SINCE"]
+    assert head.split() == ["RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "LABELS", "SINCE"]
     assert lines[0].split() == [
         "one",
         "h",
@@ -110,6 +110,7 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
         "0.25",
         "3",
         "script,notebook",
+        "-",
         "1",
         "h",
         "00",

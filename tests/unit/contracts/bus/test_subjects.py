@@ -21,6 +21,7 @@ from fastflow_contracts.bus.subjects import (
     is_inbox,
 )
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.labels import LABEL_CHARACTERS_MAX, LABELS_MAX
 from fastflow_contracts.names import NAME_CHARACTERS_MAX, BadToken, PipelineName
 from fastflow_contracts.pipelines.format.value_types import ID_CHARACTERS_MAX
 
@@ -76,6 +77,7 @@ def arguments(builder: Callable[..., str], pipeline: str, text: str) -> list[Any
         "ItemsRef": ItemsRef(RUN, 10**5),
         "PipelineName": pipeline,
         "RunId": RUN,
+        "Collection[str]": [letter * LABEL_CHARACTERS_MAX for letter in "abcdefgh"[:LABELS_MAX]],
         "int": 10**12,
         "str": text,
     }

@@ -47,6 +47,44 @@ def test_a_waiting_run_names_what_it_waits_for(runners: tuple[Presence, ...], wa
     assert waiting_on(a_run(), capacity=Capacity(runners), now=at(1)) == waits_for
 
 
+@pytest.mark.parametrize(
+    ("wanted", "runners", "waits_for"),
+    [
+        (("gpu",), ((),), "a runner with the label gpu: none is connected"),
+        (("gpu", "zone-a"), (("gpu",),), "a runner with the label zone-a: none is connected"),
+        (("a", "b", "c"), (("x",),), "a runner with the labels a, b and c: none is connected"),
+        (
+            ("gpu", "zone-a"),
+            (("gpu",), ("zone-a",)),
+            "a runner with the labels gpu and zone-a: none that takes scripts has all",
+        ),
+        (("gpu",), (("gpu", "zone-a"),), "a runner to take it"),
+    ],
+)
+def test_a_waiting_run_names_the_labels_that_no_runner_has(
+    wanted: tuple[str, ...], runners: tuple[tuple[str, ...], ...], waits_for: str
+) -> None:
+    """Those that none has at all; else those that none has together."""
+    run = a_run()
+    run = replace(run, order=replace(run.order, runs_on=wanted))
+    there = tuple(replace(a_presence(f"r{number}"), labels=labels) for number, labels in enumerate(runners))
+    assert waiting_on(run, capacity=Capacity(there), now=at(1)) == waits_for
+
+
+def test_a_full_runner_without_the_label_is_no_reason_to_wait() -> None:
+    """Nor is a runner with the label that takes other work the one that is missing."""
+    run = a_run()
+    run = replace(run, order=replace(run.order, runs_on=("gpu",)))
+    full = replace(a_presence("r1", slots=1, busy=1), labels=("gpu",))
+    assert waiting_on(run, capacity=Capacity((full, a_presence("r2"))), now=at(1)) == (
+        "a free runner slot: 1 of 1 are busy"
+    )
+    notebooks = replace(a_presence("r1", kinds=("notebook",)), labels=("gpu",))
+    assert waiting_on(run, capacity=Capacity((notebooks, a_presence("r2"))), now=at(1)) == (
+        "a runner with the label gpu: none that takes scripts has it"
+    )
+
+
 def test_with_free_slots_a_waiting_run_names_the_limit() -> None:
     """Only if the limit is reached, and never if another reason is certain."""
     free, full = a_presence(slots=3, busy=2), a_presence(slots=2, busy=2)

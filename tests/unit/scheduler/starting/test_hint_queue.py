@@ -7,15 +7,16 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.pipelines.format.spec import FixedDelay
 from fastflow_contracts.runs.run import Pending, RunErrorType, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Finish, Prepare, Release, decide, fold
 from fastflow_contracts.starting.hint_queue import AHEAD, CREATOR_S, REHINT_S, DueHint, HintQueue
+from fastflow_contracts.starting.lanes import Lane
 from tests.support.records import a_run, at
 
-FREE: dict[Kind, int] = {"script": 1000}
-NONE_FREE: dict[Kind, int] = {"script": 0}
+SCRIPTS, NOTEBOOKS = Lane("script"), Lane("notebook")
+FREE: dict[Lane, int] = {SCRIPTS: 1000}
+NONE_FREE: dict[Lane, int] = {SCRIPTS: 0}
 
 
 class Scene:
@@ -31,15 +32,15 @@ class Scene:
         self.queue.see(run, self.revision, at=at)
         return run
 
-    def create(self, run: RunRecord, free: dict[Kind, int] = FREE, *, seconds: float = 0) -> bool:
+    def create(self, run: RunRecord, free: dict[Lane, int] = FREE, *, seconds: float = 0) -> bool:
         """As the scheduler that creates the run, before the feed brings it."""
         self.revision += 1
         return self.queue.add(run, self.revision, free, now=at(seconds), at=seconds)
 
-    def due(self, free: dict[Kind, int] = FREE, *, seconds: float = 0) -> list[DueHint]:
+    def due(self, free: dict[Lane, int] = FREE, *, seconds: float = 0) -> list[DueHint]:
         return self.queue.due(free, now=at(seconds), at=seconds)
 
-    def hinted(self, free: dict[Kind, int] = FREE, *, seconds: float = 0) -> list[RunRecord]:
+    def hinted(self, free: dict[Lane, int] = FREE, *, seconds: float = 0) -> list[RunRecord]:
         return [hint.run for hint in self.due(free, seconds=seconds)]
 
     def look(self, *outstanding: RunRecord, seconds: float) -> None:
@@ -83,7 +84,7 @@ def test_a_run_that_the_feed_brings_before_its_creator_knows_is_hinted_once() ->
         scene.see(each)
         scene.due()
     assert scene.queue.add(run, 1, FREE, now=at(0), at=0)
-    assert not scene.queue.add(other, 2, {"script": -AHEAD}, now=at(0), at=0)
+    assert not scene.queue.add(other, 2, {SCRIPTS: -AHEAD}, now=at(0), at=0)
     assert scene.hinted() == [other]
 
 
@@ -107,14 +108,14 @@ def test_few_hints_are_outstanding_while_no_slot_is_free() -> None:
     scene = Scene(is_following=True)
     assert sum(scene.create(a_run(), NONE_FREE) for _ in range(500)) == AHEAD
     assert scene.due(NONE_FREE) == []
-    assert len(scene.due({"script": 3})) == 3
+    assert len(scene.due({SCRIPTS: 3})) == 3
 
 
 def test_as_many_hints_are_outstanding_as_runners_took_in_the_last_second() -> None:
     """Quick runs never wait for the scheduler."""
     scene = Scene()
     runs = [scene.see(a_run()) for _ in range(100)]
-    taken = scene.hinted({"script": 40})
+    taken = scene.hinted({SCRIPTS: 40})
     assert len(taken) == 40 + AHEAD
     for run in taken:
         scene.see(claimed(run), at=0.5)
@@ -132,7 +133,7 @@ def test_pipelines_take_turns() -> None:
     for name in ("a", "b"):
         for number in range(3):
             scene.see(a_run(name, created=100 + number))
-    names = [run.pipeline for run in scene.hinted({"script": 10}, seconds=200)]
+    names = [run.pipeline for run in scene.hinted({SCRIPTS: 10}, seconds=200)]
     assert Counter(names) == {"bomb": 6, "a": 3, "b": 3}
     assert [set(names[begin : begin + 3]) for begin in (0, 3, 6)] == [{"bomb", "a", "b"}] * 3
 
@@ -176,7 +177,7 @@ def test_a_hint_that_another_scheduler_sent_is_not_sent_again() -> None:
     scene = Scene()
     hinted, other = scene.see(a_run(created=1)), scene.see(a_run(created=2))
     scene.look(hinted, seconds=3)
-    assert scene.hinted({"script": 99}, seconds=3) == [other]
+    assert scene.hinted({SCRIPTS: 99}, seconds=3) == [other]
 
 
 def test_the_hint_of_an_earlier_attempt_is_not_one_for_this_attempt() -> None:
@@ -236,8 +237,8 @@ def test_a_run_that_is_over_or_deleted_is_forgotten() -> None:
     assert not scene.queue.wants_look(FREE, now=at(99), at=99)
 
 
-@pytest.mark.parametrize("free", [{"notebook": 5}, {"script": 0, "notebook": 5}])
-def test_hints_of_a_kind_without_room_do_not_pile_up(free: dict[Kind, int]) -> None:
+@pytest.mark.parametrize("free", [{NOTEBOOKS: 5}, {SCRIPTS: 0, NOTEBOOKS: 5}])
+def test_hints_of_a_kind_without_room_do_not_pile_up(free: dict[Lane, int]) -> None:
     """An idle runner of another kind is not a reason to publish more of them."""
     scene = Scene()
     for _ in range(20):
@@ -263,5 +264,5 @@ def test_under_the_limit_runs_of_a_kind_without_runners_take_no_place_from_other
         notebook = a_run()
         scene.see(replace(notebook, order=replace(notebook.order, kind="notebook")))
     script = scene.see(a_run(created=1))
-    assert scene.hinted({"script": 5}, seconds=1) == [script]
-    assert [run.order.kind for run in scene.hinted({"script": 5, "notebook": 5}, seconds=1)] == ["notebook"]
+    assert scene.hinted({SCRIPTS: 5}, seconds=1) == [script]
+    assert [run.order.kind for run in scene.hinted({SCRIPTS: 5, NOTEBOOKS: 5}, seconds=1)] == ["notebook"]

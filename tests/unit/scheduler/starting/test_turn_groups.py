@@ -8,16 +8,16 @@ from typing import Literal
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs.run import REPLACED, Pending, RunErrorType, Running, RunRecord, RunStatus, Turn
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Command, Finish, Prepare, decide, fold
 from fastflow_contracts.starting.hint_queue import REHINT_S, HintQueue
+from fastflow_contracts.starting.lanes import Lane
 from tests.support.records import a_run, at
 
-FREE: dict[Kind, int] = {"script": 1000}
+FREE: dict[Lane, int] = {Lane("script"): 1000}
 TOKEN = "0" * 32
 
 

@@ -109,7 +109,7 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.FF_METRICS": {GATEWAY},
     f"{JS}.DIRECT.GET.FF_NOTICES": {GATEWAY},
     f"{JS}.DIRECT.GET.FF_TRIGGERS": NOBODY,
-    f"{JS}.DIRECT.GET.FF_WORK": NOBODY,
+    f"{JS}.DIRECT.GET.FF_WORK": {RUNNER},
     f"{JS}.DIRECT.GET.OBJ_ff_bundles": {SYNCER, RUNNER, GATEWAY},
     "$JS.FC.OBJ_ff_bundles.x.y": NOBODY,
     # Consumers: whoever creates one chooses where the server publishes.
@@ -153,6 +153,7 @@ WHO: Final[dict[str, set[User]]] = {
         for stream in streams.STREAMS
         for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "PEER.REMOVE")
     },
+    f"{JS}.STREAM.MSG.DELETE.FF_WORK": {RUNNER},
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
     f"{JS}.STREAM.PURGE.KV_ff_inputs": {SCHEDULER},
@@ -179,7 +180,13 @@ HEARD: Final = {
         "ff_stored.$KV.ff_schedules.pause",
         "_INBOX_scheduler.>",
     },
-    RUNNER: {"ff.event.run.*.*", "ff.drain.*", "ff_stored.$KV.ff_pipelines.pipeline.*", "_INBOX_runner.>"},
+    RUNNER: {
+        "ff.event.run.*.*",
+        "ff.drain.*",
+        "ff_stored.ff.work.labelled.>",
+        "ff_stored.$KV.ff_pipelines.pipeline.*",
+        "_INBOX_runner.>",
+    },
     GATEWAY: {
         "ff.call.*",
         "ff.event.run.>",

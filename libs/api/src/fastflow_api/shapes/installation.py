@@ -66,6 +66,8 @@ class Runner(Shape, frozen=True, kw_only=True):
     sandbox_reason: str
     """Why ``auto`` did not choose Docker; else empty."""
     kinds: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """What pipelines may ask for with ``runs_on``."""
     slots: int
     busy: int
     """Number of attempts it has."""

@@ -118,6 +118,10 @@ class Run(Shape, frozen=True, kw_only=True):
     """The id of the pipeline's version that it runs; empty: it never began."""
     kind: str
     """``script`` or ``notebook``."""
+    priority: int = 0
+    """Of waiting runs, those with a higher one begin first: -1, 0 or 1."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that its runner must have."""
     python_version: str | None
     """null: unknown until a runner takes the run."""
     runner: str | None

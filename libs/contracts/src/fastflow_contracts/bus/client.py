@@ -194,6 +194,24 @@ class Bus:
                 break
         raise Unavailable(f"the bus did not answer while reading {subject}.") from silence
 
+    async def take(self, stream: str, sequence: int) -> bool:
+        """Remove one message from *stream*. Of several that try, one succeeds.
+
+        Returns:
+            Whether it was there.
+
+        Raises:
+            Unavailable: The bus does not answer: the message may be removed nevertheless.
+        """
+        try:
+            return bool(await self.js.delete_msg(stream, sequence))
+        except nats.js.errors.ServiceUnavailableError as error:
+            raise Unavailable(f"the bus did not remove message {sequence} of {stream}.") from error
+        except nats.js.errors.APIError:
+            return False
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not remove message {sequence} of {stream}.") from error
+
     async def last_sequence(self, stream: str) -> int:
         """Return the sequence of the newest message that *stream* ever had; 0 if it never had one."""
         return int((await self.stream(stream)).state.last_seq)

@@ -154,9 +154,12 @@ def grant(user: User) -> Grant:
                     *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
                     *_working("script", "notebook"),
+                    *_reading(streams.WORK),
+                    *_taking(streams.WORK),
                 ),
                 subscribe=(
                     subjects.RUN_EVENTS,
+                    told_on(subjects.LABELLED_WORK),
                     subjects.DRAINS,
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *mine,
@@ -264,6 +267,12 @@ def _working(*consumers: str) -> Iterable[str]:
         if config.name in consumers:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{config.name}"
             yield f"$JS.ACK.{stream}.{config.name}.>"
+
+
+def _taking(*names: str) -> Iterable[str]:
+    """Remove one message, by which a reader takes it. Its sequence is in the request's body."""
+    for name in names:
+        yield f"$JS.API.STREAM.MSG.DELETE.{name}"
 
 
 def _objects(bucket: str) -> Iterable[str]:

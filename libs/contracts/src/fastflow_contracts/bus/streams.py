@@ -27,6 +27,7 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnav
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.subjects import told_on
 from fastflow_contracts.errors import FastFlowError
 
 MIB: Final = 1024 * 1024
@@ -190,7 +191,10 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
     # One hint for each attempt: the server refuses a second one until the first is acknowledged.
     replace(
-        _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB), max_msgs_per_subject=1, discard_new_per_subject=True
+        _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
+        max_msgs_per_subject=1,
+        discard_new_per_subject=True,
+        republish=RePublish(src=subjects.LABELLED_WORK, dest=told_on(subjects.LABELLED_WORK), headers_only=True),
     ),
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.labels import label_token, labels_in
 from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name, name_of, text_of, token
 
 Kind = Literal["script", "notebook"]
@@ -27,6 +29,8 @@ CALLS = "ff.call.*"
 
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.>"
+LABELLED_WORK = "ff.work.labelled.>"
+"""Hints of runs that ask for labels of a runner. No consumer takes them: runners with labels follow them."""
 LOGS = "ff.log.>"
 CELLS = "ff.cell.>"
 METRICS = "ff.metric.>"
@@ -208,9 +212,13 @@ def parse_command(subject: str) -> RunRef:
     return _ref(subject, "ff.command.run.")
 
 
-def work(kind: Kind, run: RunRef, attempt: int) -> str:
-    """Return the subject of the hint for an attempt: the bus keeps at most one message on each."""
-    return f"ff.work.{kind}.{_token(run.pipeline)}.{run.run_id}.{attempt}"
+def work(kind: Kind, run: RunRef, attempt: int, labels: Collection[str] = ()) -> str:
+    """Return the subject of the hint for an attempt: the bus keeps at most one message on each.
+
+    *labels* are those that the run asks for: a set of labels is one subject.
+    """
+    lane = f"labelled.{kind}.{label_token(labels)}" if labels else kind
+    return f"ff.work.{lane}.{_token(run.pipeline)}.{run.run_id}.{attempt}"
 
 
 def work_of(kind: Kind) -> str:
@@ -227,6 +235,12 @@ def parse_work(subject: str) -> tuple[RunId, int]:
     """Return the run and the attempt of a hint's subject. Raises ``BadRunId`` for one that is none."""
     _, run_id, attempt = f"..{subject}".rsplit(".", 2)
     return check_run_id(run_id), int(attempt) if attempt.isascii() and attempt.isdecimal() else 0
+
+
+def parse_labelled_work(subject: str) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of work and the labels of a labelled hint's subject. Raises ``BadLabel``."""
+    kind, _, rest = subject.removeprefix("ff.work.labelled.").partition(".")
+    return kind, labels_in(rest.partition(".")[0])
 
 
 def log(run: RunRef, attempt: int) -> str:

@@ -35,6 +35,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     environments: Count = 0
     """Number of ready environments in its store, as far as it knows."""
     kinds: tuple[str, ...] = ("script",)
+    labels: tuple[str, ...] = ()
+    """What runs may ask for with ``runs_on``."""
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""
     started_at: Instant

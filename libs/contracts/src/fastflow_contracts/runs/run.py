@@ -20,6 +20,7 @@ from fastflow_contracts.base import Amount, BundleName, Count, Duration, Fact, I
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.labels import StoredLabels
 from fastflow_contracts.pipelines.format.concurrency import OnLimit
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
@@ -71,6 +72,9 @@ EDGES: Mapping[RunStatus, frozenset[RunStatus]] = {
 }
 
 
+Priority: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=1)]
+
+
 class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
 
@@ -117,6 +121,10 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     limits: RunLimits = RunLimits()
     turn: Turn | None = None
     """Of ``concurrency``; None: it begins beside any others."""
+    priority: Priority = 0
+    """Of waiting runs, those with a higher one begin first."""
+    runs_on: StoredLabels = ()
+    """The labels that its runner must have."""
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it may reach; None: what the runner gives."""
     retry_attempts: Count = 0

@@ -16,7 +16,7 @@ from typing import NamedTuple, assert_never
 
 from msgspec.structs import replace
 
-from fastflow_contracts.bus.subjects import JobRef, Kind
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.messages import Skipped, Trigger
@@ -60,6 +60,16 @@ class _End(NamedTuple):
     run_id: RunId
     epoch: int
     error: RunErrorType | None
+
+
+class _OnePool(NamedTuple):
+    """Every free slot takes work of every lane."""
+
+    free: int
+
+    def get(self, _lane: Lane, /) -> int:
+        """As ``Free.get``."""
+        return self.free
 
 
 class Engine:
@@ -288,9 +298,8 @@ class Engine:
         outcome = AttemptOutcome(finished_at=self.now, started_at=run.state.claimed_at, error_type=end.error)
         self._change(run, Finish(epoch=end.epoch, outcome=outcome))
 
-    def _free(self) -> dict[Kind, int]:
-        free = max(0, self._scenario.slots - len(self._taken))
-        return dict.fromkeys(KINDS, free)
+    def _free(self) -> Free:
+        return _OnePool(max(0, self._scenario.slots - len(self._taken)))
 
     def _settle(self) -> None:
         """Do what schedulers and runners do until nothing more happens at this instant."""

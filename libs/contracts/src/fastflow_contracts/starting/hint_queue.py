@@ -2,8 +2,9 @@
 
 Runners take hints in the order in which the bus has them, so a hint that is outstanding cannot be overtaken. For this
 reason only as many are outstanding as runners will take soon: one for each free slot, and beyond that as many as they
-took within the last ``RATE_S``, at least ``AHEAD``. All other waiting runs queue here, oldest first in each pipeline,
-and the pipelines take turns (``_turn`` decides, and is the place for priorities).
+took within the last ``RATE_S``, at least ``AHEAD``. All other waiting runs queue here, oldest first in each pipeline
+and priority. ``priorities`` decides which priority is next, and within one the pipelines take turns (``_turn``),
+whichever lanes their runs are in.
 
 Every scheduler has such a queue and sees the same changes. What is outstanding, the bus knows for all of them: it keeps
 one hint for each attempt and refuses a second one.
@@ -16,17 +17,17 @@ Runs that a pause holds stay outside of the queues. They get their old places wh
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeAlias, get_args
+from typing import NamedTuple
 
-from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
+from fastflow_contracts.starting.lanes import HINTS_MAX, Free, Lane, LaneState, Place, QueueName
+from fastflow_contracts.starting.priorities import Priorities
 from fastflow_contracts.starting.turn_groups import TurnGroups
 
 REHINT_S = 10.0
@@ -36,12 +37,6 @@ CREATOR_S = 1.0
 AHEAD = 2
 """Hints to keep outstanding although no slot is free: the next free slot finds one."""
 RATE_S = 1.0
-HINTS_MAX = 1000
-"""Hints outstanding at most, for each kind of work."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_Place: TypeAlias = tuple[datetime, datetime, RunId]
-"""Where a run is in its pipeline's queue: when it is due, when it was created."""
 
 
 class DueHint(NamedTuple):
@@ -51,6 +46,15 @@ class DueHint(NamedTuple):
     revision: int
     """Of its record."""
     is_repeat: bool
+
+
+class _NextTurn(NamedTuple):
+    """The first of a queue, ordered by its turn."""
+
+    turn: int
+    place: Place
+    lane: Lane
+    queue: QueueName
 
 
 @dataclass
@@ -66,27 +70,8 @@ class _Waiting:
         return self.run.state
 
     @property
-    def place(self) -> _Place:
+    def place(self) -> Place:
         return self.state.not_before, self.run.created_at, self.run.id
-
-
-@dataclass
-class _Lane:
-    """The waiting runs of one kind of work. ``queues`` may hold places that are no longer valid."""
-
-    queues: dict[PipelineName, list[_Place]] = field(default_factory=dict)
-    hinted: dict[RunId, float] = field(default_factory=dict)
-    """Runs whose hints are outstanding, as far as known, with the time from when on to check that."""
-    check_at: float = float("inf")
-    """No earlier time is among those of ``hinted``."""
-    taken: deque[float] = field(default_factory=lambda: deque(maxlen=HINTS_MAX))
-    """When runners last took runs."""
-
-    def is_to_check(self, at: float) -> bool:
-        """Whether one of ``hinted`` is to be checked."""
-        if self.check_at <= at:
-            self.check_at = min(self.hinted.values(), default=float("inf"))
-        return self.check_at <= at
 
 
 class HintQueue:
@@ -102,12 +87,13 @@ class HintQueue:
         self._position = 0
         self._waiting: dict[RunId, _Waiting] = {}
         self._running: set[RunId] = set()
-        self._later: list[_Place] = []
+        self._later: list[Place] = []
         """Runs to put in their lanes when they are due."""
-        self._lanes: dict[Kind, _Lane] = {kind: _Lane() for kind in KINDS}
+        self._lanes: dict[Lane, LaneState] = {}
         self._turns: dict[PipelineName, int] = {}
         """The last turn of each pipeline."""
         self._turns_taken = 0
+        self._priorities = Priorities()
         self._groups = TurnGroups()
         self._pauses = NOT_PAUSED
 
@@ -135,7 +121,7 @@ class HintQueue:
             if known is not None:
                 self._drop(known)
                 if isinstance(run.state, Running):
-                    self._lanes[run.order.kind].taken.append(at)
+                    self._lane(run).taken.append(at)
             if isinstance(run.state, Running):
                 self._running.add(run.id)
             else:
@@ -164,7 +150,7 @@ class HintQueue:
         """Return the runs to cancel, because newer ones replace them."""
         return self._groups.replaced() if self.is_following else []
 
-    def add(self, run: RunRecord, revision: int, free: Mapping[Kind, int], *, now: datetime, at: float) -> bool:
+    def add(self, run: RunRecord, revision: int, free: Free, *, now: datetime, at: float) -> bool:
         """Take in a run that this scheduler has just created. Returns whether to publish its hint at once.
 
         *free*: as in ``due``.
@@ -175,26 +161,26 @@ class HintQueue:
             return False
         is_held = self._is_held(run)
         if not self.is_following:  # better one hint too many than a run that waits until all records are read
-            return not self.concurrent_max and not is_held
+            return not (self.concurrent_max or is_held or run.order.runs_on)
         waiting = self._waiting.get(run.id)
         if waiting is None:
             if revision <= self._position:  # the feed has brought it, and it has moved on
                 return False
             waiting = self._put(run, revision)
-        lane = self._lanes[run.order.kind]
+        lane = self._lane(run)
         if lane.hinted.pop(run.id, None) is not None:  # the feed was faster, and took us for another scheduler
             heapq.heappush(self._later, waiting.place)
-        if is_held or self.concurrent_max or lane.queues or self._room(run.order.kind, free, at) <= 0:
+        if is_held or self.concurrent_max or lane.queues or self._room(Lane.of(run), free, at) <= 0:
             return False
         self._mark(waiting, check_at=at + REHINT_S, was_hinted=True)
         return True
 
-    def wants_look(self, free: Mapping[Kind, int], *, now: datetime, at: float) -> bool:
+    def wants_look(self, free: Free, *, now: datetime, at: float) -> bool:
         """Whether ``due`` may have hints if it learns which ones are outstanding."""
         self._advance(now)
         return any(
-            lane.is_to_check(at) or (lane.queues and self._room(kind, free, at) > 0)
-            for kind, lane in self._lanes.items()
+            lane.is_to_check(at) or (lane.queues and self._room(name, free, at) > 0)
+            for name, lane in self._lanes.items()
         )
 
     def see_outstanding(self, outstanding: Collection[tuple[RunId, int]], *, at: float) -> None:
@@ -210,27 +196,37 @@ class HintQueue:
                 del lane.hinted[run_id]
                 heapq.heappush(self._later, self._waiting[run_id].place)
 
-    def due(self, free: Mapping[Kind, int], *, now: datetime, at: float) -> list[DueHint]:
+    def due(self, free: Free, *, now: datetime, at: float) -> list[DueHint]:
         """Return the hints to publish now; each counts as outstanding from now on.
 
         Args:
-            free: Free slots of the runners that take each kind of work; without an entry no runner takes it.
+            free: Free slots for each lane.
             now: The time.
             at: The same by the monotonic clock.
         """
         self._advance(now)
         hints: list[DueHint] = []
-        for kind, lane in self._lanes.items():
-            turns = [(self._turn(name), queue[0], name) for name, queue in lane.queues.items()]
-            heapq.heapify(turns)
-            while turns and self._room(kind, free, at) > 0:
-                name = heapq.heappop(turns)[2]
-                queue = lane.queues[name]
-                waiting = self._waiting[heapq.heappop(queue)[2]]
+        turns: dict[int, list[_NextTurn]] = {}
+        for name, lane in self._lanes.items():
+            if self._room(name, free, at) > 0:
+                for queue in lane.queues:
+                    turns.setdefault(queue.priority, []).append(self._next_turn(name, queue))
+        for of_priority in turns.values():
+            heapq.heapify(of_priority)
+        while turns:
+            priority = self._priorities.next(turns)
+            turn = heapq.heappop(turns[priority])
+            lane = self._lanes[turn.lane]
+            if self._room(turn.lane, free, at) > 0:
+                waiting = self._waiting[heapq.heappop(lane.queues[turn.queue])[2]]
                 hints.append(DueHint(waiting.run, waiting.revision, waiting.was_hinted))
+                self._priorities.took(priority, turns)
                 self._mark(waiting, check_at=at + REHINT_S, was_hinted=True)
-                if self._tidy(lane, name):
-                    heapq.heappush(turns, (self._turn(name), queue[0], name))
+                if self._tidy(lane, turn.queue):
+                    heapq.heappush(turns[priority], self._next_turn(turn.lane, turn.queue))
+            if not turns[priority]:
+                del turns[priority]
+        self._forget_idle_lanes()
         return hints
 
     def next_due_s(self, *, now: datetime) -> float:
@@ -242,17 +238,31 @@ class HintQueue:
     def _turn(self, name: PipelineName) -> int:
         return self._turns.get(name, 0)
 
-    def _room(self, kind: Kind, free: Mapping[Kind, int], at: float) -> int:
-        """How many more hints of *kind* may be outstanding."""
-        lane = self._lanes[kind]
+    def _next_turn(self, lane: Lane, queue: QueueName) -> _NextTurn:
+        return _NextTurn(self._turn(queue.pipeline), self._lanes[lane].queues[queue][0], lane, queue)
+
+    def _lane(self, run: RunRecord) -> LaneState:
+        return self._lanes.setdefault(Lane.of(run), LaneState())
+
+    def _forget_idle_lanes(self) -> None:
+        for name in [name for name, lane in self._lanes.items() if lane.is_idle]:
+            del self._lanes[name]
+
+    def _room(self, name: Lane, free: Free, at: float) -> int:
+        """How many more hints of a lane may be outstanding."""
+        lane = self._lanes[name]
         while lane.taken and lane.taken[0] < at - RATE_S:
             lane.taken.popleft()
         ahead = max(AHEAD, len(lane.taken))
-        room = min(free.get(kind, 0) + ahead, HINTS_MAX) - len(lane.hinted)
+        slots = free.get(name)
+        room = min((slots or 0) + ahead, HINTS_MAX) - len(lane.hinted)
+        # A hint that no runner can take would stay on the bus: nobody removes it when its run is cancelled.
+        if slots is None and name.labels:
+            return 0
         if not self.concurrent_max:
             return room
         # Under the limit a hint takes a place. A run that no runner can serve must not take one.
-        if kind not in free:
+        if slots is None:
             return 0
         taken = len(self._running) + sum(len(each.hinted) for each in self._lanes.values())
         return min(room, self.concurrent_max - taken)
@@ -266,14 +276,14 @@ class HintQueue:
         """It is not waiting any more. Its places in the queues become invalid."""
         run = waiting.run
         del self._waiting[run.id]
-        lane = self._lanes[run.order.kind]
+        lane = self._lane(run)
         lane.hinted.pop(run.id, None)
-        self._tidy(lane, run.pipeline)
+        self._tidy(lane, QueueName.of(run))
 
     def _mark(self, waiting: _Waiting, *, check_at: float, was_hinted: bool = False) -> None:
         """A hint for it is outstanding."""
         run = waiting.run
-        lane = self._lanes[run.order.kind]
+        lane = self._lane(run)
         if run.id not in lane.hinted:
             self._turns_taken += 1
             self._turns[run.pipeline] = self._turns_taken
@@ -281,7 +291,7 @@ class HintQueue:
         lane.hinted[run.id] = check_at
         lane.check_at = min(lane.check_at, check_at)
         waiting.was_hinted = waiting.was_hinted or was_hinted
-        self._tidy(lane, run.pipeline)
+        self._tidy(lane, QueueName.of(run))
 
     def _advance(self, now: datetime) -> None:
         """Put the runs that are due, and whose turn it is within their limit, in their lanes."""
@@ -297,13 +307,13 @@ class HintQueue:
 
     def _line_up(self, waiting: _Waiting) -> None:
         run = waiting.run
-        heapq.heappush(self._lanes[run.order.kind].queues.setdefault(run.pipeline, []), waiting.place)
+        heapq.heappush(self._lane(run).queues.setdefault(QueueName.of(run), []), waiting.place)
 
     def _is_held(self, run: RunRecord) -> bool:
         return not run.attempts and self._pauses.of(run.pipeline) is not None
 
-    def _tidy(self, lane: _Lane, name: PipelineName) -> bool:
-        """Make the first place of a pipeline's queue a valid one. Returns whether there is one."""
+    def _tidy(self, lane: LaneState, name: QueueName) -> bool:
+        """Make the first place of a queue a valid one. Returns whether there is one."""
         queue = lane.queues.get(name, [])
         while queue and not self._is_valid(queue[0]):
             heapq.heappop(queue)
@@ -311,13 +321,9 @@ class HintQueue:
             lane.queues.pop(name, None)
         return bool(queue)
 
-    def _is_valid(self, place: _Place) -> bool:
+    def _is_valid(self, place: Place) -> bool:
         waiting = self._waiting.get(place[2])
-        return (
-            waiting is not None
-            and waiting.place == place
-            and place[2] not in self._lanes[waiting.run.order.kind].hinted
-        )
+        return waiting is not None and waiting.place == place and place[2] not in self._lane(waiting.run).hinted
 
 
 def _turn_of(run: RunRecord) -> tuple[object, ...]:

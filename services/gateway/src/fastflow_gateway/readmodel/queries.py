@@ -215,6 +215,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         sandbox=presence.sandbox,
         sandbox_reason=presence.sandbox_reason,
         kinds=presence.kinds,
+        labels=presence.labels,
         slots=presence.slots,
         busy=presence.busy,
         load=presence.load,

@@ -56,6 +56,8 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         bundle=order.bundle,
         version=version_id(order.bundle),
         kind=order.kind,
+        priority=order.priority,
+        runs_on=order.runs_on,
         python_version=_python_version(record),
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,
         waiting_on=waiting_on(record, capacity=capacity, now=now),

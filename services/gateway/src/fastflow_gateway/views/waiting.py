@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 
 from fastflow_api.formatting import exact
+from fastflow_contracts.labels import lacking
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import Presence
@@ -103,6 +104,10 @@ def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
         return NO_RUNNER
     if not fit:
         return f"a runner that takes {record.order.kind}s: none is connected"
+    wanted = record.order.runs_on
+    fit = [runner for runner in fit if not lacking(wanted, runner.labels)]
+    if not fit:
+        return _labelled_runner(record, [runner.labels for runner in staying])
     ready = [runner for runner in fit if not runner.paused]
     if not ready:
         return DAEMON
@@ -113,6 +118,22 @@ def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
     if capacity.running_max is not None and capacity.running >= capacity.running_max:
         return f"the limit on all runs: {capacity.running} of {capacity.running_max} are running (MAX_CONCURRENT_RUNS)"
     return TAKER
+
+
+def _labelled_runner(record: records.RunRecord, labels: Sequence[Sequence[str]]) -> str:
+    """What a run waits for whose labels no runner has that could take it."""
+    wanted = record.order.runs_on
+    nowhere = [label for label in wanted if not any(label in each for each in labels)]
+    if nowhere:
+        return f"a runner with the {_named(nowhere)}: none is connected"
+    has_them = "has it" if len(wanted) == 1 else "has all"
+    return f"a runner with the {_named(wanted)}: none that takes {record.order.kind}s {has_them}"
+
+
+def _named(labels: Sequence[str]) -> str:
+    """``label gpu``, or ``labels gpu and zone-a``."""
+    *others, last = labels
+    return f"labels {', '.join(others)} and {last}" if others else f"label {last}"
 
 
 def _countdown(seconds: int) -> str:

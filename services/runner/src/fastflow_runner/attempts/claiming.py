@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
+from fastflow_contracts.labels import lacking
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running, turn_limit
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
@@ -12,6 +14,8 @@ from fastflow_contracts.runs.state_machine import Adopt, Claim
 from fastflow_contracts.runs.store import Stored
 from fastflow_runner.attempts.code import Code, NoCode, fetch
 from fastflow_runner.attempts.context import AttemptContext
+
+log = get_logger(__name__)
 
 
 class ClaimedRun(NamedTuple):
@@ -28,7 +32,8 @@ async def claim(context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Claim
         is_fresh: no runner, this one included, has acted on this hint before.
 
     Returns:
-        None if there is nothing to claim: another runner was faster, or the hint is old.
+        None if there is nothing to claim: another runner was faster, the hint is old, or it is for runners with other
+            labels.
 
     Raises:
         NoSuchRun: there is no such run.
@@ -42,6 +47,9 @@ async def claim(context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Claim
     if _is_claimed(known.run, number, context.runner):
         return await adopt(context, known.run)  # the answer to our claim was lost
     if not isinstance(state, Pending) or state.attempt != number:
+        return None
+    if lacks := lacking(known.run.order.runs_on, context.labels):  # a scheduler of an older version sent the hint
+        log.info("hint passed over", run=known.run.id, lacks=lacks)
         return None
     code = await fetch(context, known.run)
     command = Claim(attempt=number, runner=context.runner)

@@ -25,6 +25,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     """``spec`` returns the sandbox specification of a run, ``name`` an attempt's sandbox name. Sizes are bytes."""
 
     runner: str
+    labels: frozenset[str] = frozenset()
+    """What runs may ask for with ``runs_on``."""
     bus: Bus
     runs: RunStore
     pauses: Bucket[str, PauseSet]

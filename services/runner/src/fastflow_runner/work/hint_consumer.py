@@ -6,11 +6,13 @@ A hint is acknowledged as soon as the claim has succeeded or failed: from then o
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from typing import Protocol
 
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.bus.pull import ConsumerGone, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
@@ -32,6 +34,21 @@ FRESH_S = 2.0
 """A hint that has waited for longer may be stale: then the record is read before anything is fetched for the run."""
 HINTS_AT_ONCE_MAX = 8
 """Most hints of one request. A runner that freezes holds as many back until they are delivered again."""
+
+
+class HintMessage(Protocol):
+    """A hint that was delivered here, with the verbs of ``Message``."""
+
+    data: bytes
+    subject: str
+    delivered: int
+    stored_at: datetime
+
+    async def ack_soon(self) -> None: ...
+
+    async def nak(self, delay_s: float) -> None: ...
+
+    async def term(self) -> None: ...
 
 
 class HintConsumer:
@@ -63,14 +80,15 @@ class HintConsumer:
                         await message.nak(AGAIN_S)
                         continue
                     await self._runner.slots.acquire()
-                    self._runner.spawn(self._handle(message), f"hint-{message.sequence}")
+                    self._runner.spawn(self.handle(message), f"hint-{message.sequence}")
 
     def _hints_max(self, pull: Pull) -> int:
         """How many hints to ask for at once: no more than there are slots for, with what the other kinds ask for."""
         asked = sum(each.outstanding for each in self._pulls.values() if each is not pull)
         return max(1, min(HINTS_AT_ONCE_MAX, (self._runner.free - asked) // len(self._pulls)))
 
-    async def _handle(self, message: Message) -> None:
+    async def handle(self, message: HintMessage) -> None:
+        """Claim the run of one hint, and carry it out."""
         hint = decoded(HINT, message.data, where=message.subject)
         if hint is None:
             await message.term()

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
-from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import Ended, Running, RunRecord
+from fastflow_contracts.starting.lanes import FreeSlots, Slots
 
-ALL_KINDS: frozenset[Kind] = frozenset(get_args(Kind))
 RENEW_AFTER = timedelta(days=30)
 """The bus removes records by age, those of active runs too, so old ones must be written again."""
 
@@ -96,15 +95,17 @@ class DueWork:
         """What is due. Actions repeat until the record shows their effect."""
         return [*self._due_expiries(at), *self._due_renewals(now)]
 
-    def free_slots(self, *, at: float) -> dict[Kind, int]:
-        """Return the free slots for each kind of work; a kind that no runner takes is missing."""
-        free: dict[Kind, int] = {}
-        for runner in self._presences.values():
-            if self._is_there(runner, at):
-                slots = 0 if runner.paused else max(0, runner.slots - self._held[runner.runner])
-                for kind in ALL_KINDS & frozenset(runner.kinds):
-                    free[kind] = free.get(kind, 0) + slots
-        return free
+    def free_slots(self, *, at: float) -> FreeSlots:
+        """Return the free slots of the runners that are there."""
+        return FreeSlots(
+            Slots(
+                runner.kinds,
+                frozenset(runner.labels),
+                0 if runner.paused else max(0, runner.slots - self._held[runner.runner]),
+            )
+            for runner in self._presences.values()
+            if self._is_there(runner, at)
+        )
 
     def _is_there(self, runner: Presence, at: float) -> bool:
         return not runner.leaving and not is_gone(runner, silent_s=at - self._heard_at[runner.runner])

@@ -7,14 +7,13 @@ made from the record's revision. So schedulers that decide the same at the same 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, Rejected
-from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
@@ -26,6 +25,7 @@ from fastflow_contracts.runs.run import REPLACED, Pending, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore, Stored
 from fastflow_contracts.starting.hint_queue import REHINT_S, DueHint, HintQueue
+from fastflow_contracts.starting.lanes import Free, FreeSlots
 
 log = get_logger(__name__)
 
@@ -44,8 +44,8 @@ class Dispatcher:
         """Without a *queue* that is fed, every new run gets its hint at once."""
         self._bus = bus
         self.queue = queue or HintQueue()
-        self.free_slots: Callable[[], Mapping[Kind, int]] = dict
-        """Returns the free slots of the runners that take each kind of work."""
+        self.free_slots: Callable[[], Free] = FreeSlots
+        """Returns the free slots of the runners."""
         self._runs = RunStore(bus, clock=clock)
         self._clock = clock
         self._hinting = asyncio.Semaphore(HINTING_MAX)
@@ -144,7 +144,7 @@ class Dispatcher:
         message_id = f"{run.id}.{hint.revision}"
         if hint.is_repeat:  # the same in all schedulers for a while
             message_id += f".{int(self._clock().timestamp() // REHINT_S)}"
-        subject = subjects.work(run.order.kind, run.ref, state.attempt)
+        subject = subjects.work(run.order.kind, run.ref, state.attempt, run.order.runs_on)
         try:
             async with self._hinting:
                 await self._bus.publish(subject, messages.HINT.encode(body), message_id=message_id)

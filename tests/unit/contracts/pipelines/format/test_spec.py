@@ -52,6 +52,11 @@ SPECS = {
     "rollback_after": PipelineSpec(
         description="Ein neuer Stand, der dreimal scheitert, wird zurückgenommen", rollback_after=3
     ),
+    "runs_on": PipelineSpec(
+        description="Läuft nur auf Rechnern mit GPU in Zone A, und vor allen anderen",
+        runs_on=("gpu", "zone-a"),
+        priority=1,
+    ),
     "notebook": PipelineSpec(
         type="notebook",
         description="Notebook mit Zellen-Retries",

@@ -24,6 +24,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     python_version: str | None = None
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it reaches."""
+    priority: int = 0
+    """Of waiting runs, those with a higher one begin first: -1, 0 or 1."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that the runner must have, sorted."""
     cpu_hard_limit: float | None = None
     """Cores, enforced."""
     mem_hard_limit: int | None = None

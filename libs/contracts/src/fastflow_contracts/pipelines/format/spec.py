@@ -41,10 +41,12 @@ from fastflow_contracts.pipelines.format.value_types import (
     ParameterSchema,
     ParameterValues,
     PipelineRef,
+    Priority,
     PythonVersion,
     Retries,
     Route,
     RunConfigId,
+    RunnerLabels,
     Seconds,
     Start,
     Text,
@@ -168,6 +170,10 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             "with plain processes refuses the run."
         ),
     ] = None
+    priority: Annotated[Priority, says("Which of the waiting runs begin first: 1 before 0, and 0 before -1.")] = 0
+    runs_on: Annotated[
+        RunnerLabels, says("Labels that a runner must have to take its runs: all of them (`RUNNER_LABELS`).")
+    ] = ()
     cells: Annotated[
         tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; default none.")
     ] = ()
@@ -223,6 +229,8 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             type=self.type,
             python_version=self.python_version,
             network=self.network,
+            priority=self.priority,
+            runs_on=self.runs_on,
             cpu_hard_limit=_either(chosen.cpu_hard_limit, self.cpu_hard_limit),
             mem_hard_limit=_either(chosen.mem_hard_limit, self.mem_hard_limit),
             cpu_soft_limit=_either(chosen.cpu_soft_limit, self.cpu_soft_limit),

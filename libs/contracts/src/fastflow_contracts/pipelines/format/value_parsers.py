@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from fastflow_contracts.labels import LABEL_PATTERN, LABELS_MAX, in_order
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.expressions.check import check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
@@ -213,6 +214,14 @@ def network(node: JsonNode) -> str | tuple[str, ...]:
         raise ValueError
     read = matching(DESTINATION_PATTERN)
     return tuple(dict.fromkeys(read(item) for item in node.value))
+
+
+def labels(node: JsonNode) -> tuple[str, ...]:
+    """Labels of a runner, sorted; a repeated one counts once."""
+    if not isinstance(node.value, list) or len(node.value) > LABELS_MAX:
+        raise ValueError
+    read = matching(LABEL_PATTERN)
+    return in_order([read(item) for item in node.value])
 
 
 def pipeline_name(node: JsonNode) -> PipelineName:

@@ -16,6 +16,7 @@ import msgspec
 
 from fastflow_contracts import names
 from fastflow_contracts.base import StoredName
+from fastflow_contracts.labels import LABEL_PATTERN, LABEL_RULE, LABELS_MAX
 from fastflow_contracts.pipelines.expressions.check import EXPRESSION_CHARACTERS_MAX, VARIABLES
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
@@ -211,6 +212,20 @@ Network = Annotated[
                 "maxItems": value_parsers.DESTINATIONS_MAX,
             },
         ],
+    ),
+]
+Priority = Annotated[
+    int,
+    _rule("-1, 0 or 1", value_parsers.whole(-1, 1), type="integer", minimum=-1, maximum=1),
+]
+RunnerLabels = Annotated[
+    tuple[str, ...],
+    _rule(
+        f'a list of up to {LABELS_MAX} labels such as ["gpu", "zone-a"]; a label is {LABEL_RULE}',
+        value_parsers.labels,
+        type="array",
+        items={"type": "string", "pattern": LABEL_PATTERN},
+        maxItems=LABELS_MAX,
     ),
 ]
 Timezone = Annotated[

@@ -97,6 +97,10 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
     ]
     if run.runner is not None:
         found.append(FactRow(name="Runner", text=run.runner, mono=True))
+    if run.runs_on:
+        found.append(FactRow(name="Runs on", text=", ".join(run.runs_on)))
+    if run.priority:
+        found.append(FactRow(name="Priority", text=f"{run.priority:+d}"))
     if limits.cpu_cores is not None:
         found.append(FactRow(name="CPU limit", text=cores_text(limits.cpu_cores)))
     if limits.memory_bytes is not None:
@@ -123,6 +127,10 @@ def pipeline_settings(pipeline: shapes.Pipeline, policy: LimitPolicy = NO_POLICY
         _limit("Time limit", _time_limit(policy.timeout(timeout)), timeout, policy.timeout(timeout)),
         FactRow(name="Retries", text=str(given.get("retry_attempts") or "none")),
     ]
+    if given.get("runs_on"):
+        found.append(FactRow(name="Runs on", text=", ".join(given["runs_on"])))
+    if given.get("priority"):
+        found.append(FactRow(name="Priority", text=f"{given['priority']:+d}"))
     if given.get("max_instances"):
         found.append(FactRow(name="Concurrent runs", text=f"at most {given['max_instances']}"))
     if pipeline.live_since is not None:
