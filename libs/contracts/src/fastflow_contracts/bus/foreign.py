@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from fastflow_contracts.bus import direct
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import BusError, Unavailable
+from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.errors import FastFlowError
 
 AHEAD: Final = 64
@@ -96,7 +96,7 @@ async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, mos
         found = await direct.following(bus, stream.name, subject, after=after, most=most)
         return [EventMessage(m.subject, m.sequence, m.stored_at, m.data, m.headers, m.pending) for m in found]
     messages: list[EventMessage] = []
-    while len(messages) < most:
+    while len(messages) < most and sum(len(each.data) for each in messages) < direct.BATCH_BYTES_MAX:
         following = await _next(bus, stream.name, after + 1, subject)
         if following is None:
             break
@@ -131,9 +131,7 @@ def matches(subject: str, pattern: str) -> bool:
         if len(tokens) <= len(wanted):
             return False
         tokens = tokens[: len(wanted)]
-    return len(tokens) == len(wanted) and all(
-        each in ("*", token) for token, each in zip(tokens, wanted, strict=True)
-    )
+    return len(tokens) == len(wanted) and all(each in ("*", token) for token, each in zip(tokens, wanted, strict=True))
 
 
 async def _next(bus: Bus, stream: str, sequence: int, subject: str | None) -> EventMessage | None:

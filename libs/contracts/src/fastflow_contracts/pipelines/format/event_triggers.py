@@ -38,13 +38,15 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ] = None
     key: Annotated[
         Expression | None,
-        says("A text: messages with the same one start one run. With `debounce_seconds`: which messages belong together."),
+        says(
+            "A text: messages with the same one start one run. With `debounce_seconds`: which messages belong together."
+        ),
     ] = None
     batch: Annotated[BatchSpec | None, says("Start one run for many messages.")] = None
     debounce_seconds: Annotated[
         WaitSeconds | None, says("Start after this long without a message, with the newest one.")
     ] = None
-    run_config_id: Annotated[
-        RunConfigId | None, says("The run configuration to start: one of `schedules[].id`.")
-    ] = None
+    run_config_id: Annotated[RunConfigId | None, says("The run configuration to start: one of `schedules[].id`.")] = (
+        None
+    )
     enabled: Annotated[Flag, says("Whether it starts runs. What arrives while it is false starts none later.")] = True

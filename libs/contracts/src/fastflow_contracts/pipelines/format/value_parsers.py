@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pipelines.expressions.check import check_expression
+from fastflow_contracts.pipelines.expressions.check import BadExpression, check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.parameters.schema import NAME_CHARACTERS_MAX, PROPERTIES_MAX, is_schema
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
@@ -90,7 +90,7 @@ def event_subject(node: JsonNode) -> str:
             raise BadExpression(f"{subject} matches ff.>, too: write out the first token", 1)
         if number == 1 and (each in OWN_SUBJECTS or each.startswith("_INBOX")):
             raise BadExpression(f"{each}.> belongs to the bus and to Fast-Flow", 1)
-        if each != ">" and ">" in each or (each == ">" and number < len(tokens)):
+        if (each != ">" and ">" in each) or (each == ">" and number < len(tokens)):
             raise BadExpression("> is the whole last token", column)
         if each != "*" and "*" in each:
             raise BadExpression("* is a whole token", column)
