@@ -156,7 +156,7 @@ class Reading:
 
     async def _write(self, cursor: EventCursor, **changes: object) -> EventCursor:
         """Raises ``RevisionConflict``."""
-        changed = replace(cursor, **changes)  # type: ignore[arg-type]
+        changed = replace(cursor, **changes)
         self._revision = await self._cursors.put(self._ref, changed, expect=self._revision)
         self._cursor = changed
         return changed

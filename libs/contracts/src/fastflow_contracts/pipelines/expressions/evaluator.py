@@ -90,7 +90,7 @@ class ExpressionEvaluator:
                     process.stdin.write(b"".join(HEADER.pack(len(frame)) + frame for frame in frames))
                     await process.stdin.drain()
                 for question in group:
-                    found.append(_value(question, await self._reply(process)))
+                    found.append(_value(question, await self._reply(process)))  # noqa: PERF401 - keeps the first
         except (OSError, EOFError, TimeoutError) as error:
             slow = group[len(found)].expression
             log.warning("expression aborted", expression=slow, error=type(error).__name__)
