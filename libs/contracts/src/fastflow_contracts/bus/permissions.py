@@ -205,6 +205,7 @@ def grant(user: User) -> Grant:
                         subjects.SCHEDULES,
                         subjects.SCHEDULE_STATE_KEYS,
                         subjects.SCHEDULE_SWITCH_KEYS,
+                        subjects.CURSOR_KEYS,
                         subjects.PAUSE_KEY,
                     ),
                     *_told(subjects.LINKS, subjects.LINK_KEYS),
