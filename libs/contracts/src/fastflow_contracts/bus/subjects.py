@@ -465,11 +465,6 @@ def cursor_key(ref: TriggerRef) -> str:
     return f"cursor.{job_id(JobRef(*ref))}"
 
 
-def cursor_keys_of(pipeline: PipelineName) -> str:
-    """Return the filter of the keys of all triggers of *pipeline*."""
-    return f"cursor.{_token(pipeline)}.*"
-
-
 def parse_cursor_key(key: str) -> TriggerRef:
     """Return the trigger with this key. Raises ``BadToken`` or ``BadName``."""
     return TriggerRef(*parse_job_id(key.removeprefix("cursor.")))
