@@ -35,6 +35,8 @@ PROBED: Final = (subjects.RUNS, subjects.INPUTS, subjects.RUNNERS)
 SERVICES: Final = tuple(user for user in User if user is not User.OUTSIDE)
 ADMIN: Final = "fastflow"
 """The administrator is not a ``User``: it may do everything, creates streams, and is the user of the command."""
+DEVICE: Final = "mqtt"
+"""The user of devices on MQTT, if there are any. It is not a ``User``: it reaches nothing outside its account."""
 ADMIN_INBOX: Final = f"{subjects.INBOX}_{ADMIN}"
 """The outside can read the common inboxes, so the administrator has its own."""
 
