@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from fastflow.local.data_dir import write_private
 from fastflow_contracts.bus.access import nkeys
-from fastflow_contracts.bus.access.accounts import Export, Import, accounts
+from fastflow_contracts.bus.access.accounts import REFUSED_TO_DEVICES, Export, Import, accounts
 from fastflow_contracts.bus.permissions import ADMIN, DEVICE, SERVICES, User, grant
 from fastflow_contracts.bus.streams import MIB
 
@@ -24,7 +24,6 @@ CONFIG: Final = "users.conf"
 PASSWORD_BYTES: Final = 24
 DEVICE_STORE_BYTES: Final = 256 * MIB
 """Disk space for what the server keeps for devices: sessions, retained messages, deliveries to devices."""
-_OF_SERVER: Final = '["$JS.>", "$SYS.>"]'
 _ESCAPES: Final = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -83,7 +82,8 @@ def _login(user: User | str, users: Users) -> str:
     if user == DEVICE:
         assert users.device_password is not None
         login = f'user: {DEVICE}, password: {quoted(users.device_password)}, allowed_connection_types: ["MQTT"]'
-        return f"{login}, permissions: {{ publish: {{ deny: {_OF_SERVER} }}, subscribe: {{ deny: {_OF_SERVER} }} }}"
+        refused = _list(REFUSED_TO_DEVICES)
+        return f"{login}, permissions: {{ publish: {{ deny: {refused} }}, subscribe: {{ deny: {refused} }} }}"
     if not isinstance(user, User):
         return f"user: {ADMIN}, password: {quoted(users.admin_password)}"
     if user is User.OUTSIDE:

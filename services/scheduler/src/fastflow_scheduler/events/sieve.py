@@ -17,8 +17,8 @@ from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle
 from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
+from fastflow_contracts.starting.turns import question
 from fastflow_scheduler.events.lines import line
-from fastflow_scheduler.starting.turns import question
 
 SUBJECT_HEADER: Final = "nats-subject"
 """How a script and an expression learn the subject."""

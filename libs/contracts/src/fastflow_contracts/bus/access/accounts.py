@@ -23,6 +23,8 @@ What a device publishes on ``a/b`` is ``a.b`` here and ``mqtt.a.b`` in the accou
 subject of Fast-Flow's, and a device reads only what devices publish.
 """
 FROM_DEVICES: Final = "mqtt.>"
+REFUSED_TO_DEVICES: Final = ("$JS.>", "$SYS.>")
+"""Subjects of the server itself, in any account."""
 NOWHERE: Final = "NOWHERE"
 """An account in which nobody listens.
 
