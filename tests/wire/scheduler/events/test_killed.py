@@ -16,8 +16,8 @@ from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluat
 from fastflow_contracts.pipelines.format.event_triggers import BatchSpec, TriggerSpec
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.admission import Defaults
 from fastflow_scheduler.events.reading import Reading
-from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import publish_pipeline
 from tests.wire.scheduler.events.test_triggers import CODE, DEMO, REF, events_of, make_stream, publish
