@@ -40,7 +40,8 @@ from fastflow_contracts.starting import ceilings
 from fastflow_contracts.starting.active_runs import ActiveRuns
 from fastflow_contracts.starting.admission import Admitted, Cause, admit
 from fastflow_contracts.starting.followups import Break, Follow, react, stops_for_restart
-from fastflow_contracts.starting.hint_queue import KINDS, HintQueue
+from fastflow_contracts.starting.hint_queue import HintQueue
+from fastflow_contracts.starting.lanes import Free, Lane
 from fastflow_contracts.starting.turns import turn
 
 OnChange = Callable[[datetime, RunRecord], None]
