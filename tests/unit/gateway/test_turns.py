@@ -16,7 +16,7 @@ RUNNING = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(1))
 NOW = at(1_000)
 
 
-def waiting(number: int, *, key: str = "acme", limit: int = 1) -> RunRecord:
+def waiting(number: int, *, key: str = "acme", limit: int = 1, priority: int = 0) -> RunRecord:
     run = a_run()
     turn = Turn(limit=limit, token=f"{len(key):032x}", key=key)
     return replace(
@@ -24,7 +24,7 @@ def waiting(number: int, *, key: str = "acme", limit: int = 1) -> RunRecord:
         id=run_id_for_key(NAME, f"{key}{number}"),
         pipeline=NAME,
         created_at=at(number),
-        order=replace(run.order, turn=turn),
+        order=replace(run.order, turn=turn, priority=priority),
         state=Pending(attempt=1, not_before=at(number)),
     )
 
@@ -43,6 +43,16 @@ def test_a_waiting_run_says_its_place_among_those_of_its_key() -> None:
     assert reason(turns, runs[2]) == "its turn: 2nd of 11 for key acme (1 of 1 running)"
     assert reason(turns, runs[3]) == "its turn: 3rd of 11 for key acme (1 of 1 running)"
     assert reason(turns, runs[11]) == "its turn: 11th of 11 for key acme (1 of 1 running)"
+
+
+def test_a_higher_priority_of_the_same_key_has_a_place_before_older_runs() -> None:
+    turns = Turns()
+    runs = [waiting(number, priority=priority) for number, priority in enumerate((0, -1, 0, 1))]
+    for run in runs:
+        turns.put(run)
+    turns.put(replace(runs[0], state=RUNNING))
+    for run, place in zip(runs[1:], ("3rd", "2nd", "1st"), strict=True):
+        assert reason(turns, run) == f"its turn: {place} of 3 for key acme (1 of 1 running)"
 
 
 def test_a_run_whose_turn_it_is_waits_for_a_runner() -> None:

@@ -12,6 +12,7 @@ from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
 from fastflow_api.shapes import Health, Pipeline, Runner
+from fastflow_contracts.labels import lacking
 
 
 @click.command()
@@ -25,7 +26,7 @@ def doctor(as_json: bool, target: FindTarget) -> None:
         if as_json:
             print_json(health)
         else:
-            for subject, text in (*lines(health, runners), *rollbacks(pipelines)):
+            for subject, text in (*lines(health, runners), *rollbacks(pipelines), *unserved(pipelines, runners)):
                 click.echo(f"{subject:<10} {text}")
         return OK if is_whole(health) else FAILED
 
@@ -55,6 +56,19 @@ def rollbacks(pipelines: Iterable[Pipeline]) -> Iterator[tuple[str, str]]:
     for each in pipelines:
         if each.rolled_back is not None and each.why_not_newest is not None:
             yield "rollback", f"{each.name}: {each.why_not_newest}"
+
+
+def unserved(pipelines: Iterable[Pipeline], runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
+    """Yield the pipelines whose runs wait because no runner has all of their labels."""
+    staying = [runner.labels for runner in runners if not runner.leaving]
+    for each in pipelines:
+        wanted = (each.metadata or {}).get("runs_on", ())
+        if wanted and all(lacking(wanted, labels) for labels in staying):
+            names = ",".join(wanted)
+            yield (
+                "labels",
+                f"{each.name}: its runs wait, because no runner has {names}: set RUNNER_LABELS={names} on one",
+            )
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:

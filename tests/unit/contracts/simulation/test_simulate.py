@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.retry import FixedDelay
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
 from fastflow_contracts.pipelines.pauses import PauseRecord, PauseSet
-from fastflow_contracts.runs.run import Pending
+from fastflow_contracts.runs.run import Pending, Running, RunRecord
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_contracts.simulation.comparison import compared
@@ -263,3 +263,27 @@ def test_what_waits_is_replaced_or_refused_is_counted() -> None:
 
 def state(schedule: PipelineSchedule, anchor: datetime) -> ScheduleState:
     return ScheduleState(definition=definition(schedule), anchor=anchor, done_until=MARCH)
+
+
+def test_of_runs_that_wait_for_a_slot_a_higher_priority_begins_first() -> None:
+    """But for those that runners were about to take when it came."""
+    low = [pipeline(f"a{number}", 600.0, schedule_cron="0 1 * * *", priority=-1) for number in range(8)]
+    urgent = pipeline("z", 600.0, schedule_cron="0 1 * * *", priority=1)
+    begun: list[str] = []
+
+    def note(_at: datetime, run: RunRecord) -> None:
+        if isinstance(run.state, Running) and run.state.prepared_at is None:
+            begun.append(run.pipeline)
+
+    simulate(Scenario(pipelines=(*low, urgent), slots=1), MARCH, 1, on_change=note)
+    assert begun[:4] == ["a0", "a1", "a2", "z"]
+    assert sorted(begun) == [*(f"a{number}" for number in range(8)), "z"]
+
+
+def test_labels_are_not_asked_of_runners_and_a_note_says_so() -> None:
+    found = foreseen(pipeline("train", schedule_cron="0 1 * * *", runs_on=("gpu",)), pipeline("etl"), days=1)
+    assert found.starts == 1
+    assert [note for note in found.notes if note.startswith("Labels")] == [
+        "Labels are not asked of runners: any slot takes these pipelines' runs (train)."
+    ]
+    assert not any("Labels" in note for note in foreseen(pipeline("etl"), days=1).notes)

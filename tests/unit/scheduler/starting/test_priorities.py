@@ -127,6 +127,33 @@ def test_under_the_limit_on_all_runs_the_places_go_by_priority_and_turn() -> Non
     assert len(found) == 6
 
 
+def test_a_hint_that_no_runner_can_take_any_more_takes_no_place_under_the_limit() -> None:
+    """The last runner with its label has left. It counts again as soon as one is back."""
+    plain, with_gpu = FreeSlots([Slots(("script",), (), 9)]), FreeSlots([Slots(("script",), ("gpu",), 9)])
+    scene = Scene(concurrent_max=2)
+    stranded = [scene.see(run_of("labelled", 0, "gpu", created=number)) for number in range(2)]
+    assert scene.hinted(with_gpu, seconds=60) == stranded
+    others = [scene.see(run_of("plain", created=number)) for number in range(5)]
+    assert scene.hinted(with_gpu, seconds=61) == []
+    assert scene.queue.wants_look(plain, now=at(62), at=62)
+    assert scene.hinted(plain, seconds=62) == others[:2]
+    assert scene.hinted(with_gpu, seconds=63) == []
+    for run in others[:2]:
+        scene.see(claimed(run, seconds=64), at=64)
+    assert scene.hinted(with_gpu, seconds=65) == []
+
+
+def test_runs_of_high_priority_that_wait_for_full_runners_leave_the_others_their_slots() -> None:
+    """As many as they are: the free slots of other runners are filled by what may go there."""
+    free = FreeSlots([Slots(("script",), ("gpu",), 0), Slots(("notebook",), (), 20)])
+    scene = Scene()
+    for number in range(1000):
+        scene.see(run_of("urgent", 1, "gpu", created=number))
+    for number in range(100):
+        scene.see(run_of("later", -1, created=number, kind="notebook"))
+    assert Counter(run.pipeline for run in scene.hinted(free, seconds=2000)) == {"urgent": AHEAD, "later": 20 + AHEAD}
+
+
 def test_lanes_of_runs_that_are_over_are_forgotten() -> None:
     """There may be a new set of labels with every version of a pipeline."""
     scene = Scene()

@@ -31,7 +31,7 @@ class Scene:
         self.queue.is_following = True
         self.now = 0.0
 
-    def create(self, *, turn: Turn | None = None, pipeline: str = "etl") -> int:
+    def create(self, *, turn: Turn | None = None, pipeline: str = "etl", priority: int = 0) -> int:
         number, name = len(self.runs), PipelineName(pipeline)
         run = a_run()
         created = at(self.now + number / 1000)
@@ -41,7 +41,7 @@ class Scene:
                 id=run_id_for_key(name, str(number)),
                 pipeline=name,
                 created_at=created,
-                order=replace(run.order, turn=turn or self.turn),
+                order=replace(run.order, turn=turn or self.turn, priority=priority),
                 state=Pending(attempt=1, not_before=created),
             )
         )
@@ -90,6 +90,25 @@ def test_only_as_many_are_hinted_as_the_limit_allows_in_order_of_creation() -> N
     scene.begin(2)
     scene.end(0)
     assert scene.hinted() == [3]
+
+
+def test_a_higher_priority_of_the_same_key_is_next_and_within_one_the_oldest() -> None:
+    """Runs of one pipeline differ in priority after it was changed. What runs goes on."""
+    scene = Scene()
+    for priority in (-1, -1, 0, 1, 0, 1):
+        scene.create(priority=priority)
+        if scene.hinted():
+            scene.begin(0)
+    order = []
+    running = 0
+    while True:
+        scene.end(running)
+        if not (hinted := scene.hinted()):
+            break
+        (running,) = hinted
+        scene.begin(running)
+        order.append(running)
+    assert order == [3, 5, 2, 4, 1]
 
 
 def test_other_keys_and_other_pipelines_do_not_wait() -> None:

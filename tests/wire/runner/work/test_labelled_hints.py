@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.run import Pending, RunRecord, RunStatus
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_runner.work import labelled_hints
 from fastflow_runner.work.hint_consumer import HintConsumer
 from fastflow_runner.work.labelled_hints import LabelledHints
 from fastflow_runner.work.runner import AttemptRunner
@@ -66,8 +69,12 @@ async def test_of_several_runners_one_takes_a_hint(bench: Bench) -> None:
     assert not await bus.take(streams.WORK, 10**9)
 
 
-async def test_three_runners_share_the_runs_of_their_label(bench: Bench) -> None:
-    """Each run has one attempt, by one of them, with fewer slots than runs."""
+@pytest.mark.parametrize("remembered", [labelled_hints.WAITING_MAX, 2])
+async def test_three_runners_share_the_runs_of_their_label(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    """Each run has one attempt, by one of them, with fewer slots than runs, also if they remember few hints."""
+    monkeypatch.setattr(labelled_hints, "WAITING_MAX", remembered)
     system = System(bench.context.bus)
     takers = [taker(bench, "gpu", name=name, slots=1) for name in ("one", "two", "three")]
     async with at_work(takers[0].take()), at_work(takers[1].take()), at_work(takers[2].take()):
@@ -75,6 +82,49 @@ async def test_three_runners_share_the_runs_of_their_label(bench: Bench) -> None
         ended = [await system.end(run.ref) for run in runs]
     assert [len(run.attempts) for run in ended] == [1] * 20
     assert {run.status for run in ended} == {RunStatus.SUCCESS}
+    assert await left(bench) == set()
+
+
+async def test_hints_beyond_what_a_runner_remembers_are_taken_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were there before it came, and those that come while it remembers no more."""
+    monkeypatch.setattr(labelled_hints, "WAITING_MAX", 2)
+    system = System(bench.context.bus)
+    early = [await pending(bench, "gpu") for _ in range(9)]
+    async with at_work(taker(bench, "gpu", slots=1).take()):
+        assert (await system.end(early[0].ref)).status is RunStatus.SUCCESS
+        late = [await pending(bench, "gpu") for _ in range(9)]
+        ended = [await system.end(run.ref) for run in (*early, *late)]
+    assert [len(run.attempts) for run in ended] == [1] * 18
+    assert await left(bench) == set()
+
+
+async def test_a_runner_that_starts_again_with_other_labels_takes_nothing_that_asks_for_its_old_ones(
+    bench: Bench,
+) -> None:
+    system = System(bench.context.bus)
+    first = await pending(bench, "gpu")
+    async with at_work(taker(bench, "gpu").take()):
+        assert (await system.end(first.ref)).attempts[0].runner == "one"
+    old, new = await pending(bench, "gpu"), await pending(bench, "big")
+    async with at_work(taker(bench, "big").take()):
+        assert (await system.end(new.ref)).attempts[0].runner == "one"
+    assert isinstance((await bench.record(old)).state, Pending)
+    assert await left(bench) == {subjects.work("script", old.ref, 1, ("gpu",))}
+
+
+async def test_the_hint_of_a_run_that_was_cancelled_meanwhile_starts_nothing(bench: Bench) -> None:
+    """It waited for a runner with its label; the runner removes the hint, and takes the next run."""
+    system = System(bench.context.bus)
+    run = await pending(bench, "gpu")
+    await bench.runs.change(run.ref, Cancel())
+    ended = await bench.record(run)
+    assert ended.is_over
+    async with at_work(taker(bench, "gpu", slots=1).take()):
+        later = await pending(bench, "gpu")
+        assert (await system.end(later.ref)).status is RunStatus.SUCCESS
+    assert await bench.record(run) == ended
     assert await left(bench) == set()
 
 

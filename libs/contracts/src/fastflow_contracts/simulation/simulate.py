@@ -254,6 +254,9 @@ def _assumptions(scenario: Scenario) -> Iterator[str]:
     keyed = [pipeline.name for pipeline in scenario.pipelines if _has_key(pipeline)]
     if keyed:
         yield f"Keys of concurrency are not evaluated: all runs of a configuration share one ({', '.join(keyed[:5])})."
+    labelled = [pipeline.name for pipeline in scenario.pipelines if pipeline.spec.runs_on]
+    if labelled:
+        yield f"Labels are not asked of runners: any slot takes these pipelines' runs ({', '.join(labelled[:5])})."
 
 
 def _has_key(pipeline: SimulatedPipeline) -> bool:

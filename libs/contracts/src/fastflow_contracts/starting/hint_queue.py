@@ -261,10 +261,12 @@ class HintQueue:
             return 0
         if not self.concurrent_max:
             return room
-        # Under the limit a hint takes a place. A run that no runner can serve must not take one.
+        # Under the limit a hint takes a place. A run that no runner can serve must not take one, nor a hint that stayed
+        # on the bus when the last runner that could take it left.
         if slots is None:
             return 0
-        taken = len(self._running) + sum(len(each.hinted) for each in self._lanes.values())
+        hinted = sum(len(lane.hinted) for each, lane in self._lanes.items() if free.get(each) is not None)
+        taken = len(self._running) + hinted
         return min(room, self.concurrent_max - taken)
 
     def _put(self, run: RunRecord, revision: int) -> _Waiting:

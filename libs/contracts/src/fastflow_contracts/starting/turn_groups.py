@@ -1,8 +1,10 @@
 """The runs that share a limit of ``concurrency``: whose turn it is, and which ones a newer run replaces. Pure.
 
 A run is *inside* from the moment that its turn has come until it no longer runs. Only as many are inside as the limit
-allows, so the oldest of a group are the next ones. Every scheduler sees the same changes and decides the same; a
-runner's claim enters the limit itself, so a scheduler that is behind cannot let one too many begin.
+allows. Of those that wait the highest priority is next, and within one the oldest. Runs of one pipeline differ in
+priority only if it was changed between their starts, so no priority needs a share. Every scheduler sees the same
+changes and decides the same; a runner's claim enters the limit itself, so a scheduler that is behind cannot let one too
+many begin.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
@@ -20,13 +22,26 @@ from fastflow_contracts.runs.run import Running, RunRecord, Turn
 _Name: TypeAlias = tuple[PipelineName, str]
 
 
+class TurnPlace(NamedTuple):
+    """Where a run waits among those of its group; the least is next."""
+
+    rank: int
+    created_at: datetime
+    run_id: RunId
+
+    @classmethod
+    def of(cls, run: RunRecord) -> Self:
+        """Return the place of *run*."""
+        return cls(-run.order.priority, run.created_at, run.id)
+
+
 @dataclass
 class _TurnGroup:
     members: dict[RunId, RunRecord] = field(default_factory=dict)
     """All that are not over."""
     inside: set[RunId] = field(default_factory=set)
-    waiting: list[tuple[datetime, RunId]] = field(default_factory=list)
-    """In order of creation; those not in ``due`` are no longer valid."""
+    waiting: list[TurnPlace] = field(default_factory=list)
+    """In order; those not in ``due`` are no longer valid."""
     due: set[RunId] = field(default_factory=set)
 
 
@@ -100,7 +115,7 @@ class TurnGroups:
             return False
         if run.id not in group.due:
             group.due.add(run.id)
-            heapq.heappush(group.waiting, (run.created_at, run.id))
+            heapq.heappush(group.waiting, TurnPlace.of(run))
             self._changed.add(name)
         return True
 
@@ -110,7 +125,7 @@ class TurnGroups:
         for name in self._changed:
             group = self._groups[name]
             while group.waiting:
-                run_id = group.waiting[0][1]
+                run_id = group.waiting[0].run_id
                 if run_id not in group.due:
                     heapq.heappop(group.waiting)
                     continue

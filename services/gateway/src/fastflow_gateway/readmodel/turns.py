@@ -8,6 +8,7 @@ from typing import TypeAlias
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
+from fastflow_contracts.starting.turn_groups import TurnPlace
 from fastflow_gateway.views.waiting import PlaceInLine
 
 _Name: TypeAlias = tuple[PipelineName, str]
@@ -40,7 +41,8 @@ class Turns:
         if (name := self._name_of.get(run.id)) is None:
             return None
         members = self._groups[name].values()
-        waiting = [(each.created_at, each.id) for each in members if isinstance(each.state, Pending)]
-        before = sum(each < (run.created_at, run.id) for each in waiting)
+        waiting = [TurnPlace.of(each) for each in members if isinstance(each.state, Pending)]
+        own = TurnPlace.of(run)
+        before = sum(each < own for each in waiting)
         running = sum(isinstance(each.state, Running) for each in members)
         return PlaceInLine(before + 1, len(waiting), running)

@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 AGAIN_S = 1.0
 WAITING_MAX = 1000
-"""Hints to remember; others come again."""
+"""Hints to remember. What is beyond them is read again once these are taken."""
 
 
 class TakenHint:
@@ -67,6 +67,7 @@ class LabelledHints:
         self._waiting: dict[str, StoredMessage] = {}
         """By subject, in the order of the stream."""
         self._came = asyncio.Event()
+        self._emptied = asyncio.Event()
 
     async def take(self) -> None:
         """Take work until cancelled. Attempts under way continue: see ``AttemptRunner.finish``."""
@@ -75,14 +76,23 @@ class LabelledHints:
             group.create_task(self._serve(), name="serve-labelled")
 
     async def _follow(self) -> None:
+        while True:
+            await self._fill()
+            log.info("hints postponed", remembered=WAITING_MAX)
+            await self._emptied.wait()
+
+    async def _fill(self) -> None:
+        """Remember hints from the first one on, until there are more than can be remembered."""
         async with aclosing(feed(self._context.bus, streams.WORK, subjects.LABELLED_WORK)) as batches:
             async for batch in batches:
                 if batch.restarted:
                     self._waiting.clear()
-                for message in batch.messages:
-                    if len(self._waiting) < WAITING_MAX and self._is_ours(message):
-                        self._waiting[message.subject] = message
-                        self._came.set()
+                for message in filter(self._is_ours, batch.messages):
+                    if len(self._waiting) >= WAITING_MAX and message.subject not in self._waiting:
+                        return
+                    self._waiting[message.subject] = message
+                    self._emptied.clear()
+                    self._came.set()
 
     def _is_ours(self, message: StoredMessage) -> bool:
         try:
@@ -124,6 +134,7 @@ class LabelledHints:
                 return TakenHint(message)
         if not self._waiting:
             self._came.clear()
+            self._emptied.set()
         return None
 
 
