@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import aiohttp
 import pytest
@@ -39,9 +40,15 @@ NAME = PipelineName("shop")
 HOOK = "/api/webhooks/shop/key"
 KEYS = ("acme", "ünïcode ☃", "a.b > *", "x" * 5_000, " ")
 AT_ONCE = 50
+KILLS = 3
+"""Kills that hit while starts are under way, in each test."""
 LIMIT = 2
-WITHIN_S = 180.0
+WITHIN_S = 300.0
 WORKERS = 8
+
+
+Starting: TypeAlias = Callable[[int, str], Awaitable[None]]
+"""Starts the run of a number, for a key."""
 
 
 class ThreeSchedulers:
@@ -53,6 +60,9 @@ class ThreeSchedulers:
         self.runs = RunStore(bus)
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.sent = 0
+        self.answering = 0
+        """Starts that a gateway has not answered yet."""
 
     async def work(self) -> None:
         """Take hints, and carry out their runs at once."""
@@ -84,13 +94,41 @@ class ThreeSchedulers:
         outcome = AttemptOutcome(finished_at=now(), exit_code=0, stopped=stopped)
         await self.runs.change(ref, Finish(epoch=epoch, outcome=outcome))
 
-    async def kill_and_start(self, random: Random) -> None:
-        """Kill one scheduler after the other, and start it again."""
-        while True:
-            victim = random.choice(self.schedulers)
-            await victim.kill()
+    async def kill_among_starts(self, services: Sequence[Service], random: Random, *, by_gateway: bool = False) -> int:
+        """Kill one service after the other while starts are under way, and start it again.
+
+        Returns after ``KILLS`` kills after which there still were starts that no scheduler had carried out, or, with
+        *by_gateway*, that no gateway had answered. All services ran when one of them was killed.
+        """
+        hits = 0
+        while hits < KILLS:
+            while not await self.under_way(by_gateway=by_gateway):
+                await asyncio.sleep(0)
+            victim = random.choice(services)
+            victim.die()
+            hits += await self.under_way(by_gateway=by_gateway)
+            await victim.ended()
             await asyncio.sleep(random.uniform(0.1, 0.5))
             await victim.start()
+        return hits
+
+    async def under_way(self, *, by_gateway: bool = False) -> bool:
+        """Whether starts were sent that are not carried out."""
+        if by_gateway:
+            return self.answering > 0
+        return (await self.bus.js.stream_info(streams.TRIGGERS)).state.messages > 0
+
+    async def burst_until(self, kills: Sequence[asyncio.Task[int]], start: Starting, keys: Sequence[str] = KEYS) -> int:
+        """Send ``AT_ONCE`` starts at once, again until all *kills* are done; return the number of all starts so far."""
+        async with asyncio.timeout(WITHIN_S):
+            while not self.sent or not all(task.done() for task in kills):
+                numbers = range(self.sent, self.sent + AT_ONCE)
+                self.sent += AT_ONCE
+                await asyncio.gather(*(start(number, keys[number % len(keys)]) for number in numbers))
+                while await self.under_way():
+                    await asyncio.sleep(0.05)
+        assert [task.result() for task in kills] == [KILLS] * len(kills)
+        return self.sent
 
     async def trigger(self, number: int, key: str) -> None:
         await self.bus.publish("ff.trigger.shop", json.dumps({"customer": key}).encode(), message_id=f"m{number}")
@@ -98,14 +136,18 @@ class ThreeSchedulers:
     async def start_by(self, gateways: Sequence[GatewayProcess], number: int, key: str) -> None:
         """Start a run as a sender of webhooks: by the next gateway, until one says that it has the start."""
         headers = {"Idempotency-Key": f"m{number}"}
-        async with asyncio.timeout(WITHIN_S):
-            for gateway in cycle([*gateways[number % 3 :], *gateways[: number % 3]]):
-                with suppress(aiohttp.ClientError):
-                    answer = await gateway.post(HOOK, json={"customer": key}, headers=headers)
-                    if answer.status in (200, 202):
-                        return
-                    assert answer.status >= 500, answer.text
-                await asyncio.sleep(0.1)
+        self.answering += 1
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                for gateway in cycle([*gateways[number % 3 :], *gateways[: number % 3]]):
+                    with suppress(aiohttp.ClientError):
+                        answer = await gateway.post(HOOK, json={"customer": key}, headers=headers)
+                        if answer.status in (200, 202):
+                            return
+                        assert answer.status >= 500, answer.text
+                    await asyncio.sleep(0.1)
+        finally:
+            self.answering -= 1
 
     async def until(self, count: int, *, over: bool) -> list[RunRecord]:
         """Return all runs when there are *count*, or when so many are over."""
@@ -150,15 +192,6 @@ async def three_gateways(server: tuple[BusServer, str]) -> AsyncIterator[list[Ga
     }
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(running_gateway_process(url, **environ)) for _ in range(3)]
-
-
-async def kill_and_start_gateways(gateways: Sequence[GatewayProcess], random: Random) -> None:
-    """Kill one gateway after the other, and start it again."""
-    while True:
-        victim = random.choice(gateways).service
-        await victim.kill()
-        await asyncio.sleep(random.uniform(0.1, 0.5))
-        await victim.start()
 
 
 @asynccontextmanager
@@ -209,15 +242,14 @@ async def test_fifty_starts_at_once_queue_by_key_while_schedulers_are_killed(ser
         three.may_end.clear()
         for number in range(LIMIT * len(KEYS)):  # each key is taken, so that what follows has to wait
             await three.trigger(number, KEYS[number % len(KEYS)])
-        first = await three.until(LIMIT * len(KEYS), over=False)
-        killing = asyncio.create_task(three.kill_and_start(Random(1)))
-        total = LIMIT * len(KEYS) + AT_ONCE
-        await asyncio.gather(*(three.trigger(n, KEYS[n % len(KEYS)]) for n in range(len(first), total)))
+        three.sent = LIMIT * len(KEYS)
+        first = await three.until(three.sent, over=False)
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(three.kill_among_starts(three.schedulers, Random(1)))
+            total = await three.burst_until([killing], three.trigger)
         await three.until(total, over=False)
         three.may_end.set()
         runs = await three.until(total, over=True)
-        killing.cancel()
-        await asyncio.gather(killing, return_exceptions=True)
         history = await three.history()
         assert {run.status for run in runs} == {RunStatus.SUCCESS}
         assert len(runs) == total
@@ -242,18 +274,17 @@ async def test_fifty_starts_at_once_through_three_gateways_are_exact_while_all_a
     """Each start is one run, however often its sender repeats it, and never more than the limit run at once."""
     async with installation(server, "queue") as three, three_gateways(server) as gateways:
         three.may_end.clear()
-        killing = [
-            asyncio.create_task(three.kill_and_start(Random(4))),
-            asyncio.create_task(kill_and_start_gateways(gateways, Random(5))),
-        ]
-        await asyncio.gather(*(three.start_by(gateways, n, KEYS[n % len(KEYS)]) for n in range(AT_ONCE)))
-        await three.until(AT_ONCE, over=False)
+        services = [gateway.service for gateway in gateways]
+        async with asyncio.TaskGroup() as group:
+            kills = [
+                group.create_task(three.kill_among_starts(three.schedulers, Random(4))),
+                group.create_task(three.kill_among_starts(services, Random(5), by_gateway=True)),
+            ]
+            total = await three.burst_until(kills, partial(three.start_by, gateways))
+        await three.until(total, over=False)
         three.may_end.set()
-        runs = await three.until(AT_ONCE, over=True)
-        for task in killing:
-            task.cancel()
-        await asyncio.gather(*killing, return_exceptions=True)
-        assert len(runs) == AT_ONCE
+        runs = await three.until(total, over=True)
+        assert len(runs) == total
         assert {run.status for run in runs} == {RunStatus.SUCCESS}
         assert most_running(await three.history()) == LIMIT
 
@@ -264,14 +295,14 @@ async def test_a_newer_run_replaces_the_older_ones_though_its_scheduler_is_kille
 ) -> None:
     async with installation(server, "replace") as three:
         three.may_end.clear()
-        killing = asyncio.create_task(three.kill_and_start(Random(2)))
-        await asyncio.gather(*(three.trigger(number, "acme") for number in range(AT_ONCE)))
-        await three.until(AT_ONCE, over=False)
-        await three.until(AT_ONCE - 1, over=True)
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(three.kill_among_starts(three.schedulers, Random(2)))
+            total = await three.burst_until([killing], three.trigger, ["acme"])
+        await three.until(total - 1, over=True)
         three.may_end.set()
-        *older, newest = await three.until(AT_ONCE, over=True)
-        killing.cancel()
-        await asyncio.gather(killing, return_exceptions=True)
+        runs = await three.until(total, over=True)
+        assert len(runs) == total
+        *older, newest = runs
         assert newest.status is RunStatus.SUCCESS
         assert all(isinstance(run.state, Ended) and run.state.reason == REPLACED for run in older)
         assert {run.status for run in older} == {RunStatus.INTERRUPTED}
@@ -282,14 +313,11 @@ async def test_a_newer_run_replaces_the_older_ones_though_its_scheduler_is_kille
 async def test_starts_beyond_a_limit_that_rejects_become_skips(server: tuple[BusServer, str]) -> None:
     async with installation(server, "reject") as three:
         three.may_end.clear()
-        killing = asyncio.create_task(three.kill_and_start(Random(3)))
-        await asyncio.gather(*(three.trigger(number, KEYS[number % 2]) for number in range(AT_ONCE)))
-        async with asyncio.timeout(WITHIN_S):
-            while (await three.bus.js.stream_info(streams.TRIGGERS)).state.messages:
-                await asyncio.sleep(0.1)
-        killing.cancel()
-        await asyncio.gather(killing, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(three.kill_among_starts(three.schedulers, Random(3)))
+            total = await three.burst_until([killing], three.trigger, KEYS[:2])
         runs = await three.until(LIMIT * 2, over=False)
+        assert len(await three.bus.subjects_in(streams.NOTICES, subjects.SKIPS)) == total - LIMIT * 2
         assert len(runs) == LIMIT * 2
         assert all(isinstance(run.state, Pending | Running) for run in runs)
         three.may_end.set()
