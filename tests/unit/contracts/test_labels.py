@@ -72,7 +72,22 @@ def test_a_runner_reads_its_labels(text: str, labels: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["GPU", "a b", ",", "gpu,", "a.b", "x" * 41, ",".join(f"l{n}" for n in range(RUNNER_LABELS_MAX + 1))]
+    "text",
+    [
+        "GPU",
+        "a b",
+        ",",
+        "gpu,",
+        "a.b",
+        "x" * 41,
+        ",".join(f"l{n}" for n in range(RUNNER_LABELS_MAX + 1)),
+        "a,b,>",
+        "*",
+        "é",
+        pytest.param(",".join(f"l{n}" for n in range(10_000)), id="10,000 labels"),
+        pytest.param("a" * 100_000, id="one long label"),
+        pytest.param("a, " * 50_000, id="the same one, again and again"),
+    ],
 )
 def test_a_runner_refuses_to_start_with_other_labels(text: str) -> None:
     """The message says what a label is."""

@@ -39,8 +39,12 @@ def read(text: str) -> PipelineSpec:
         [["gpu"]],
         {"gpu": True},
         7,
-        [f"label-{number}" for number in range(300)],
+        [f"label-{number}" for number in range(10_000)],
         ["a"] * 300,
+        ["gpu", "x" * 100_000],
+        ["\uff47pu"],
+        ["gpu\u200b"],
+        ["gpu.*"],
     ],
 )
 def test_what_is_no_list_of_labels_is_a_problem(value: object) -> None:
