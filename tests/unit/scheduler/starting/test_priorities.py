@@ -9,12 +9,13 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.runs.run import Pending, RunRecord
+from fastflow_contracts.runs.state_machine import Cancel, decide, fold
 from fastflow_contracts.starting.hint_queue import AHEAD, HintQueue
 from fastflow_contracts.starting.lanes import FreeSlots, Lane, Slots
 from fastflow_contracts.starting.priorities import PASSED_MAX
 from tests.support.records import a_run, at
-from tests.unit.scheduler.starting.test_hint_queue import NONE_FREE, Scene, claimed
+from tests.unit.scheduler.starting.test_hint_queue import NONE_FREE, Scene, claimed, failed
 
 SCRIPTS = Lane("script")
 
@@ -152,6 +153,34 @@ def test_runs_of_high_priority_that_wait_for_full_runners_leave_the_others_their
     for number in range(100):
         scene.see(run_of("later", -1, created=number, kind="notebook"))
     assert Counter(run.pipeline for run in scene.hinted(free, seconds=2000)) == {"urgent": AHEAD, "later": 20 + AHEAD}
+
+
+def test_a_next_attempt_asks_for_the_labels_of_its_run_and_keeps_its_priority() -> None:
+    """It waits while no runner has them, and then begins before what is less urgent."""
+    plain, with_gpu = FreeSlots([Slots(("script",), (), 1)]), FreeSlots([Slots(("script",), ("gpu",), 1)])
+    scene = Scene()
+    template = run_of("train", 1, "gpu")
+    run = scene.see(replace(template, order=replace(template.order, retry_attempts=1)))
+    assert scene.hinted(with_gpu, seconds=60) == [run]
+    begun = scene.see(claimed(run, seconds=61), at=61)
+    again = scene.see(failed(begun, seconds=62), at=62)
+    later = [scene.see(run_of("etl", created=63 + number)) for number in range(4)]
+    assert isinstance(again.state, Pending)
+    assert again.state.attempt == 2
+    due = 10_000
+    assert scene.hinted(plain, seconds=due) == later[:3]
+    assert scene.hinted(with_gpu, seconds=due + 1) == [again]
+    scene.see(claimed(later[0], seconds=due + 2), at=due + 2)
+    assert scene.hinted(with_gpu, seconds=due + 3) == [later[3]]
+
+
+def test_a_run_that_is_cancelled_while_it_waits_for_a_label_gets_no_hint() -> None:
+    with_gpu = FreeSlots([Slots(("script",), ("gpu",), 9)])
+    scene = Scene()
+    cancelled, other = (scene.see(run_of("train", 0, "gpu", created=number)) for number in range(2))
+    assert scene.hinted(FreeSlots(), seconds=60) == []
+    scene.see(fold(cancelled, decide(cancelled, Cancel(), now=at(61))))
+    assert scene.hinted(with_gpu, seconds=62) == [other]
 
 
 def test_lanes_of_runs_that_are_over_are_forgotten() -> None:
