@@ -12,7 +12,7 @@ MISSING = "a runner with the labels gpu and zone-a: none is connected"
 
 
 async def test_a_run_waits_for_a_runner_with_its_labels_and_says_which_is_missing(there: Rules) -> None:
-    """The other runs go on meanwhile; as soon as a runner with the labels joins, it runs there."""
+    """The other runs go on meanwhile. Once a runner with the labels joins, it runs there, until that is drained."""
     run = await asyncio.to_thread(there.start, "labelled")
     assert (run["runs_on"], run["priority"]) == (["gpu", "zone-a"], 1)
     assert await asyncio.to_thread(lambda: there.wait(lambda: there.run(run)["waiting_on"])) == MISSING
@@ -39,8 +39,10 @@ async def test_a_run_waits_for_a_runner_with_its_labels_and_says_which_is_missin
         assert list(shown.values()) == [[]]
         assert "labels big, gpu, zone-a" in await asyncio.to_thread(there.page, "/runners")
         assert "labelled: its runs wait" not in (await asyncio.to_thread(there.there.command, "doctor")).stdout
+        assert (await asyncio.to_thread(there.there.command, "runners", "drain", "labelled-runner")).returncode == 0
+        assert await runner.ended() == 0
     finally:
-        await runner.terminate()
+        await runner.remove()
     await asyncio.to_thread(_after_the_last_runner_with_the_labels_has_left, there)
 
 

@@ -1,4 +1,4 @@
-"""Prepares the environments of every live pipeline before a run needs them, one after the other. I/O.
+"""Prepares the environments of every live pipeline with runs for us before one needs them, one by one. I/O.
 
 Nothing depends on it: a failure is only logged. The first run tries again and reports the failure to its owner.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.labels import lacking
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.pipelines.folder.python_versions import choose
@@ -21,12 +22,16 @@ log = get_logger(__name__)
 
 
 async def preheat(context: AttemptContext, *, default_python_version: str) -> None:
-    """Prepare the environment of every enabled live version, and follow changes until cancelled."""
+    """Prepare the environments of the enabled live versions whose labels we have. Follow changes until cancelled."""
     async with aclosing(PipelineStore(context.bus).records.follow()) as batches:
         async for batch in batches:
             for _, record, _, _ in batch.changes:
-                if record is not None and record.live is not None and record.live.spec.enabled:
+                if record is not None and record.live is not None and _is_ours(context, record.live):
                     await _prepare(context, record.name, record.live, default_python_version)
+
+
+def _is_ours(context: AttemptContext, live: Version) -> bool:
+    return live.spec.enabled and not lacking(live.spec.runs_on, context.labels)
 
 
 async def _prepare(context: AttemptContext, name: str, live: Version, default_python_version: str) -> None:
