@@ -9,7 +9,7 @@ import pytest
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.run import RunStatus
+from fastflow_contracts.runs.run import Pending, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.system import system
 
@@ -46,6 +46,15 @@ async def test_a_run_without_a_runner_for_its_labels_holds_up_nobody_under_the_l
         assert (await fast.end(waiting)).status is RunStatus.INTERRUPTED
 
 
+async def test_a_runner_that_is_kept_for_labels_takes_nothing_else(bus_url: str, tmp_path: Path) -> None:
+    async with system(bus_url, tmp_path, sandbox="process", labels="gpu", only_labelled=True) as fast:
+        await fast.pipeline("train", "print('trained')", runs_on=("gpu",))
+        await fast.pipeline("etl", "print('loaded')", priority=1)
+        other = await fast.start("etl")
+        assert (await fast.run("train")).status is RunStatus.SUCCESS
+        assert isinstance((await fast.until(other, lambda _: True)).state, Pending)
+
+
 async def test_environments_are_prepared_only_for_pipelines_that_may_run_here(
     bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -62,3 +71,10 @@ async def test_environments_are_prepared_only_for_pipelines_that_may_run_here(
         assert await fast.text(run) == "1.17.0"
         assert await fast.text(run, "system") == ""
         assert caplog.messages.count("environment prepared") == 1
+
+
+async def test_a_runner_that_is_kept_for_labels_and_has_none_does_not_start(bus_url: str, tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        async with system(bus_url, tmp_path, sandbox="process", only_labelled=True):
+            pass
+    assert "set RUNNER_LABELS as well" in repr(raised.value.exceptions)

@@ -66,7 +66,7 @@ def table(found: Sequence[Runner], at: datetime) -> str:
             f"{each.load:.2f}",
             str(each.environments),
             ",".join(each.kinds),
-            ",".join(each.labels) or "-",
+            (",".join(each.labels) or "-") + (" (only)" if each.only_labelled else ""),
             tables.duration((at - each.started_at).total_seconds()),
         )
         for each in found

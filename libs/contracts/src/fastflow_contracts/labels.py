@@ -1,7 +1,7 @@
 """Labels of runners: what a label is, and which runner may take which run. Pure.
 
 A runner takes a run if it has all labels that the run asks for. So a runner without labels takes only runs that ask for
-none, and a runner with labels takes those as well.
+none, and a runner with labels takes those as well, unless it is kept for those that ask for some.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def runner_labels(text: str) -> tuple[str, ...]:
 def lacking(wanted: Collection[str], labels: Collection[str]) -> tuple[str, ...]:
     """Return those of *wanted* that are not among *labels*. A runner takes a run only if it lacks none."""
     return tuple(label for label in wanted if label not in labels)
+
+
+def takes(wanted: Collection[str], labels: Collection[str], *, only_labelled: bool) -> bool:
+    """Whether a runner with *labels* takes a run that asks for *wanted*. *only_labelled*: none that asks for none."""
+    return not lacking(wanted, labels) and bool(wanted or not only_labelled)
 
 
 def _checked(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from fastflow_runner.output.quota import OutputQuota
 from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
-from fastflow_runner.settings import RunnerSettings
+from fastflow_runner.settings import RunnerSettings, check
 from fastflow_runner.work.hint_consumer import HintConsumer
 from fastflow_runner.work.labelled_hints import LabelledHints
 from fastflow_runner.work.recovery import Recovery
@@ -69,6 +69,7 @@ async def serve(
     Args:
         say: gets lines of progress.
     """
+    check(settings)
     runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
     installation = await PipelineStore(bus).installation()
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
@@ -105,7 +106,8 @@ async def serve(
                     warm = partial(preheat, context, default_python_version=settings.default_python_version)
                     keepers.append(start("preheat", warm))
                 hints = HintConsumer(context, runner)
-                takers = [start(f"take-{kind}", partial(hints.take, kind)) for kind in _kinds(settings)]
+                plain = [] if settings.only_labelled else _kinds(settings)
+                takers = [start(f"take-{kind}", partial(hints.take, kind)) for kind in plain]
                 if context.labels:
                     labelled = LabelledHints(context, runner, hints, kinds=_kinds(settings))
                     takers.append(start("take-labelled", labelled.take))
@@ -171,6 +173,7 @@ def _presence(settings: RunnerSettings, runner_id: str, backend: Backend) -> Pre
         slots=settings.slots,
         kinds=tuple(_kinds(settings)),
         labels=runner_labels(settings.labels),
+        only_labelled=settings.only_labelled,
         unenforced=backend.sandboxes.unenforced,
         started_at=now(),
         seen_at=now(),
@@ -198,6 +201,7 @@ def _context(
     return AttemptContext(
         runner=runner_id,
         labels=frozenset(runner_labels(settings.labels)),
+        only_labelled=settings.only_labelled,
         bus=bus,
         runs=RunStore(bus),
         pauses=pause_sets(bus),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.labels import lacking
+from fastflow_contracts.labels import takes
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.pipelines.folder.python_versions import choose
@@ -31,7 +31,7 @@ async def preheat(context: AttemptContext, *, default_python_version: str) -> No
 
 
 def _is_ours(context: AttemptContext, live: Version) -> bool:
-    return live.spec.enabled and not lacking(live.spec.runs_on, context.labels)
+    return live.spec.enabled and takes(live.spec.runs_on, context.labels, only_labelled=context.only_labelled)
 
 
 async def _prepare(context: AttemptContext, name: str, live: Version, default_python_version: str) -> None:

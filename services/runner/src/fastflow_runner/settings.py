@@ -9,7 +9,7 @@ from fastflow_contracts.labels import LABEL_RULE, RUNNER_LABELS_MAX, RUNNER_LABE
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
-from fastflow_contracts.service.settings import Env, ServiceSettings
+from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
 from fastflow_runner.output.quota import PIPELINE_BYTES_MAX
 
 
@@ -48,6 +48,10 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             like=f"`gpu,zone-a`: at most {RUNNER_LABELS_MAX} labels; each is {LABEL_RULE}",
         ),
     ] = ""
+    only_labelled: Annotated[
+        bool,
+        Env("RUNNER_ONLY_LABELLED", "Take only runs that ask for at least one label, of those of `RUNNER_LABELS`."),
+    ] = False
     sandbox: Annotated[
         Literal["auto", "docker", "bubble", "process", "dummy"],
         Env(
@@ -274,3 +278,13 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     processes_max: Annotated[
         int, Env("FASTFLOW_PROCESSES_MAX", "Maximum number of processes in a sandbox (Docker, bubble).", least=16)
     ] = 512
+
+
+def check(settings: RunnerSettings) -> None:
+    """Check what the types cannot.
+
+    Raises:
+        BadSettings: The runner could take no run.
+    """
+    if settings.only_labelled and not settings.labels.strip():
+        raise BadSettings("RUNNER_ONLY_LABELLED is set, so this runner would take no run: set RUNNER_LABELS as well.")

@@ -38,6 +38,10 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
             "a free runner slot: 1 of 1 are busy",
         ),
         ((replace(a_presence(), kinds=("notebook",)),), "a runner that takes scripts: none is connected"),
+        (
+            (replace(a_presence(), labels=("gpu",), only_labelled=True),),
+            "a runner that takes runs without labels: none is connected",
+        ),
         ((a_presence("r1", slots=1, busy=1), a_presence("r2", slots=2, busy=2)), "a free runner slot: 3 of 3 are busy"),
         ((a_presence("r1", slots=1, busy=1), a_presence("r2", slots=2, busy=1)), "a runner to take it"),
     ],

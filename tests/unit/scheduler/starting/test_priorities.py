@@ -95,6 +95,14 @@ def test_labels_are_asked_of_runners_and_not_of_slots() -> None:
         assert free.get(lane) is None
 
 
+def test_a_runner_that_is_kept_for_labels_has_no_slots_for_other_runs() -> None:
+    gpu = Slots(("script",), {"gpu"}, 2, only_labelled=True)
+    kept = FreeSlots([gpu])
+    assert (kept.get(Lane("script")), kept.get(Lane("script", ("gpu",)))) == (None, 2)
+    both = FreeSlots([gpu, Slots(("script",), (), 3)])
+    assert (both.get(Lane("script")), both.get(Lane("script", ("gpu",)))) == (3, 2)
+
+
 def test_a_run_whose_labels_no_runner_has_gets_no_hint_and_holds_up_nobody() -> None:
     """Also not as the first one of its pipeline; as soon as a runner has them, it does."""
     scene = Scene()

@@ -68,6 +68,8 @@ class Runner(Shape, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     labels: tuple[str, ...] = ()
     """What pipelines may ask for with ``runs_on``."""
+    only_labelled: bool = False
+    """Whether it takes no run that asks for no label."""
     slots: int
     busy: int
     """Number of attempts it has."""

@@ -37,6 +37,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     kinds: tuple[str, ...] = ("script",)
     labels: tuple[str, ...] = ()
     """What runs may ask for with ``runs_on``."""
+    only_labelled: bool = False
+    """Whether it takes no run that asks for no label."""
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""
     started_at: Instant

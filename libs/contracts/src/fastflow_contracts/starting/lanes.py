@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.labels import lacking
+from fastflow_contracts.labels import takes
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import RunRecord
 
@@ -54,6 +54,7 @@ class Slots(NamedTuple):
     kinds: Collection[str]
     labels: Collection[str]
     free: int
+    only_labelled: bool = False
 
 
 class Free(Protocol):
@@ -77,7 +78,7 @@ class FreeSlots:
             slots = [
                 runner.free
                 for runner in self._runners
-                if lane.kind in runner.kinds and not lacking(lane.labels, runner.labels)
+                if lane.kind in runner.kinds and takes(lane.labels, runner.labels, only_labelled=runner.only_labelled)
             ]
             self._known[lane] = sum(slots) if slots else None
         return self._known[lane]

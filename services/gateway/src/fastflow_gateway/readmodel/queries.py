@@ -218,6 +218,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         sandbox_reason=presence.sandbox_reason,
         kinds=presence.kinds,
         labels=presence.labels,
+        only_labelled=presence.only_labelled,
         slots=presence.slots,
         busy=presence.busy,
         load=presence.load,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 
 from fastflow_api.formatting import exact
-from fastflow_contracts.labels import lacking
+from fastflow_contracts.labels import takes
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import Presence
@@ -105,7 +105,9 @@ def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
     if not fit:
         return f"a runner that takes {record.order.kind}s: none is connected"
     wanted = record.order.runs_on
-    fit = [runner for runner in fit if not lacking(wanted, runner.labels)]
+    fit = [runner for runner in fit if takes(wanted, runner.labels, only_labelled=runner.only_labelled)]
+    if not fit and not wanted:
+        return "a runner that takes runs without labels: none is connected"
     if not fit:
         return _labelled_runner(record, [runner.labels for runner in staying])
     ready = [runner for runner in fit if not runner.paused]

@@ -27,6 +27,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     runner: str
     labels: frozenset[str] = frozenset()
     """What runs may ask for with ``runs_on``."""
+    only_labelled: bool = False
+    """Whether it takes no run that asks for no label."""
     bus: Bus
     runs: RunStore
     pauses: Bucket[str, PauseSet]

@@ -102,6 +102,7 @@ class DueWork:
                 runner.kinds,
                 frozenset(runner.labels),
                 0 if runner.paused else max(0, runner.slots - self._held[runner.runner]),
+                runner.only_labelled,
             )
             for runner in self._presences.values()
             if self._is_there(runner, at)
