@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 
 from fastflow.errors import BadUsage
-from fastflow_gateway.http.listener import open_sockets
+from fastflow_gateway.app import open_sockets
 
 
 @contextlib.asynccontextmanager

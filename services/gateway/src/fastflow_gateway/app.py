@@ -40,7 +40,8 @@ from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.compression import compress
 from fastflow_gateway.http.connections import CONNECTIONS, Connections
-from fastflow_gateway.http.listener import connections_room, listening, open_sockets
+from fastflow_gateway.http.listener import connections_room, listening
+from fastflow_gateway.http.listener import open_sockets as open_sockets  # for those who call `serve`
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
