@@ -173,12 +173,16 @@ async def serve(
         stop: Ends it.
         ready: Called once it answers.
         still_starting: Where one process is the whole installation: which of its services are not ready yet.
-        sockets: Where to listen, open already and left open at the end; default: at the address of the settings.
+        sockets: Where to listen, open already; closed after *stop*, and left open for the next call after an error.
+            Default: at the address of the settings.
     """
     async with gateway(settings, bus, still_starting=still_starting, sockets=sockets) as url:
         log.info("address opened", url=url)
         ready()
         await until_stopped(stop, bus=bus)
+    if stop.is_set():
+        for each in sockets:
+            each.close()
 
 
 @contextlib.asynccontextmanager
