@@ -92,6 +92,14 @@ class NatsClient(Client):
             _sid=sid,
         )
 
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """As inherited, but headers that cannot be read are none: the original stops reading the connection then."""
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except (ValueError, LookupError):
+            return None
+        return found
+
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         """As inherited, but faster: the original looks at each character of each name, which was a fifth of what a
