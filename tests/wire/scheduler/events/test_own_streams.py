@@ -11,7 +11,9 @@ from tests.wire.scheduler.events.test_triggers import deploy, runs_of, scheduler
 __all__ = ["schedulers"]
 
 
-@pytest.mark.parametrize("subject", ["$KV.ff_inputs.>", "$KV.ff_sessions.>", "ff.log.>", "$O.ff_bundles.C.>", ">", "*.*.>"])
+@pytest.mark.parametrize(
+    "subject", ["$KV.ff_inputs.>", "$KV.ff_sessions.>", "ff.log.>", "$O.ff_bundles.C.>", ">", "*.*.>"]
+)
 async def test_a_stream_of_our_own_is_refused(bus: Bus, subject: str) -> None:
     with pytest.raises(foreign.NoSuchStream, match="belongs to Fast-Flow"):
         await foreign.stream_with(bus, subject)

@@ -27,7 +27,7 @@ AHEAD: Final = 64
 SHOWN_MAX: Final = 5
 
 
-_OWN: Final = frozenset(stream.name for stream in STREAMS)
+_OWN: Final = frozenset(str(stream.name) for stream in STREAMS)
 
 
 class NoSuchStream(FastFlowError):

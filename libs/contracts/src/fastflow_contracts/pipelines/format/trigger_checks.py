@@ -9,7 +9,6 @@ from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.struct_reader import Good
 
-
 TRIGGERS_MAX: Final = 100
 """Of one pipeline: each reads its stream on its own, and all share how often schedulers look."""
 
