@@ -182,6 +182,17 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_direct=True,
         republish=_TELLING,
     ),
+    StreamConfig(
+        name=object_stream(subjects.STATES),
+        subjects=[f"$O.{subjects.STATES}.C.>", f"$O.{subjects.STATES}.M.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=4 * GIB,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+        republish=_TELLING,
+    ),
     replace(
         _work_queue(TRIGGERS, subjects.TRIGGERS, subjects.STARTS, bytes_max=GIB),
         duplicate_window=TRIGGER_DEDUP_S,

@@ -67,6 +67,7 @@ PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
+STATES = "ff_states"
 LINKS = "ff_links"
 SESSIONS = "ff_sessions"
 OPERATIONS = "ff_operations"
@@ -76,6 +77,8 @@ INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
 RESULT_KEYS = "result.*.*"
 """In the bucket of the runs, so that one batch writes a result and the end of its run."""
+STATE_KEYS = "state.*"
+"""In the bucket of the runs, so that one batch writes a pipeline's state and the end of the run that left it."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -291,6 +294,15 @@ def result(run: RunRef) -> str:
 
 def result_key(run: RunRef) -> str:
     return f"result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def state_key(pipeline: PipelineName) -> str:
+    return f"state.{_token(pipeline)}"
+
+
+def parse_state_key(key: str) -> PipelineName:
+    """Return the pipeline in a key. Raises ``BadToken`` or ``BadName``."""
+    return name_of(key.removeprefix("state."))
 
 
 def version_key(version: VersionRef) -> str:
