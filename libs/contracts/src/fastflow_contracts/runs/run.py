@@ -51,6 +51,7 @@ class RunErrorType(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
     RESULT_ERROR = "result_error"
+    ARTIFACTS_ERROR = "artifacts_error"
     LOST = "lost"
 
 
@@ -271,6 +272,13 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return self.order.root_run_id or self.id
 
 
+class ArtifactsOf(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The run whose artifacts another one needs."""
+
+    pipeline: StoredName
+    run_id: StoredRunId
+
+
 class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
 
@@ -280,6 +288,10 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
     error_message: str | None = None
+    artifacts_of: ArtifactsOf | None = None
+    """Whose artifacts the run finds below FASTFLOW_PARENT_ARTIFACTS_DIR. It can be a run before this parent, if that
+    was started again.
+    """
 
 
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -95,10 +95,17 @@ class Carrier:
             raise
 
     async def _let_take(self, take: Take, end: Exited, conversation: Conversation) -> None:
+        """Let *take* work, but not longer than the run may go on. What was cancelled before its end is taken too."""
+        holding = self._holding
+        if holding.intent.abandoned is not None:
+            return  # this runner leaves, or its word does not count any more
         reader = FolderReader(end, conversation, self.attach)
-        stopping = self._holding.stopping.wait()
+        stopping = asyncio.Event() if holding.stopping.is_set() else holding.stopping
         try:
-            async with side_task(take(end, reader), "take-folders") as taking, side_task(stopping, "stop") as stopped:
+            async with (
+                side_task(take(end, reader), "take-folders") as taking,
+                side_task(stopping.wait(), "stop") as stopped,
+            ):
                 await asyncio.wait({taking, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if taking.done():
                     await taking
