@@ -67,6 +67,7 @@ PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
+ARTIFACTS = "ff_artifacts"
 LINKS = "ff_links"
 SESSIONS = "ff_sessions"
 OPERATIONS = "ff_operations"
@@ -76,6 +77,8 @@ INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
 RESULT_KEYS = "result.*.*"
 """In the bucket of the runs, so that one batch writes a result and the end of its run."""
+ARTIFACTS_KEYS = "artifacts.*.*"
+"""As the results: what the artifacts of a run are. Their content is in the object store ``ARTIFACTS``."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -291,6 +294,10 @@ def result(run: RunRef) -> str:
 
 def result_key(run: RunRef) -> str:
     return f"result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def artifacts_key(run: RunRef) -> str:
+    return f"artifacts.{_token(run.pipeline)}.{run.run_id}"
 
 
 def version_key(version: VersionRef) -> str:

@@ -183,6 +183,10 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """It never began: its start was accepted, and refused later. Nothing follows from it."""
     result_bytes: Count | None = None
     """Size of its result, which is stored beside the record (``RunStore.result``); None: it has none."""
+    artifacts_count: Count | None = None
+    """Files that it left (``ArtifactStore.manifest``); None: nothing is stored of them."""
+    artifacts_bytes: Count = 0
+    """Size of these files."""
 
 
 State: TypeAlias = Pending | Running | Ended
@@ -256,6 +260,16 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     def result_bytes(self) -> int | None:
         """Size of its result; None: it has none, or is not over."""
         return self.state.result_bytes if isinstance(self.state, Ended) else None
+
+    @property
+    def artifacts_count(self) -> int | None:
+        """Files that it left; None: nothing is stored of them, or it is not over."""
+        return self.state.artifacts_count if isinstance(self.state, Ended) else None
+
+    @property
+    def artifacts_bytes(self) -> int:
+        """Size of these files."""
+        return self.state.artifacts_bytes if isinstance(self.state, Ended) else 0
 
     @property
     def is_refused(self) -> bool:
