@@ -11,7 +11,6 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from fastflow_contracts.runs.artifact_store import ArtifactStore
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
@@ -23,6 +22,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from fastflow_contracts.runs.artifact_store import ArtifactStore
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
@@ -22,6 +21,7 @@ from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
