@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from fastflow_contracts.bus import subjects
@@ -22,6 +23,7 @@ from fastflow_contracts.service.parts import keep
 from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
+from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
@@ -93,6 +95,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         "reconcile": lambda: reconciler().serve(),
         "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
+        "artifacts": lambda: ArtifactCollector(bus, keep=timedelta(days=settings.artifacts_days)).serve(),
     }
 
     async def work() -> None:

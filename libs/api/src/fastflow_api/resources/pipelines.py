@@ -120,6 +120,7 @@ class Pipelines(Resource):
         on_failure: bool = False,
         run_config_id: str | None = None,
         on_route: str | None = None,
+        needs_artifacts: bool = False,
     ) -> shapes.DownstreamTrigger:
         """Start another pipeline after this one. An existing trigger is updated.
 
@@ -130,6 +131,7 @@ class Pipelines(Resource):
             on_failure: Start it when a run failed.
             run_config_id: Start it with this one of its run configurations.
             on_route: Start it only after a run that wrote this label to ``FASTFLOW_ROUTE_FILE``.
+            needs_artifacts: It finds the run's artifacts below ``FASTFLOW_PARENT_ARTIFACTS_DIR``.
 
         Raises:
             NotFound: There is no pipeline *name*.
@@ -141,6 +143,7 @@ class Pipelines(Resource):
             on_failure=on_failure,
             run_config_id=run_config_id,
             on_route=on_route,
+            needs_artifacts=needs_artifacts,
         )
         return await self._connection.json("POST", _triggers(name), shapes.DownstreamTrigger, body=body)
 

@@ -28,6 +28,7 @@ class ErrorType(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, not a secret
     RESULT_ERROR = "result_error"
+    ARTIFACTS_ERROR = "artifacts_error"
     LOST = "lost"
 
 

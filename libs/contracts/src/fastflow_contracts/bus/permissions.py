@@ -117,6 +117,8 @@ def grant(user: User) -> Grant:
                     *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
                     *_removing(subjects.INPUTS),
+                    *_objects(subjects.ARTIFACTS),
+                    f"$JS.API.STREAM.PURGE.{object_stream(subjects.ARTIFACTS)}",
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
@@ -139,7 +141,13 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS, subjects.RESULT_KEYS),
+                    *_keys(
+                        subjects.RUNS,
+                        subjects.RUN_KEYS,
+                        subjects.LIMIT_KEYS,
+                        subjects.RESULT_KEYS,
+                        subjects.ARTIFACTS_KEYS,
+                    ),
                     subjects.RESULTS,
                     *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     subjects.LOGS,
@@ -153,6 +161,8 @@ def grant(user: User) -> Grant:
                     *_finding(bucket_stream(subjects.SCHEDULES)),
                     *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
+                    *_objects(subjects.ARTIFACTS),
+                    *_object_writes(subjects.ARTIFACTS),
                     *_working("script", "notebook"),
                 ),
                 subscribe=(
@@ -187,6 +197,7 @@ def grant(user: User) -> Grant:
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
+                    *_objects(subjects.ARTIFACTS),
                     f"{inbox(User.OUTSIDE)}.>",
                     f"{ADMIN_INBOX}.>",
                 ),

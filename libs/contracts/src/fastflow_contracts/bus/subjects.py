@@ -68,6 +68,7 @@ RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
 STATES = "ff_states"
+ARTIFACTS = "ff_artifacts"
 LINKS = "ff_links"
 SESSIONS = "ff_sessions"
 OPERATIONS = "ff_operations"
@@ -79,6 +80,8 @@ RESULT_KEYS = "result.*.*"
 """In the bucket of the runs, so that one batch writes a result and the end of its run."""
 STATE_KEYS = "state.*"
 """In the bucket of the runs, so that one batch writes a pipeline's state and the end of the run that left it."""
+ARTIFACTS_KEYS = "artifacts.*.*"
+"""As the results: what the artifacts of a run are. Their content is in the object store ``ARTIFACTS``."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -303,6 +306,10 @@ def state_key(pipeline: PipelineName) -> str:
 def parse_state_key(key: str) -> PipelineName:
     """Return the pipeline in a key. Raises ``BadToken`` or ``BadName``."""
     return name_of(key.removeprefix("state."))
+
+
+def artifacts_key(run: RunRef) -> str:
+    return f"artifacts.{_token(run.pipeline)}.{run.run_id}"
 
 
 def version_key(version: VersionRef) -> str:

@@ -51,6 +51,7 @@ class RunErrorType(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
     RESULT_ERROR = "result_error"
+    ARTIFACTS_ERROR = "artifacts_error"
     LOST = "lost"
 
 
@@ -182,6 +183,10 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """It never began: its start was accepted, and refused later. Nothing follows from it."""
     result_bytes: Count | None = None
     """Size of its result, which is stored beside the record (``RunStore.result``); None: it has none."""
+    artifacts_count: Count | None = None
+    """Files that it left (``ArtifactStore.manifest``); None: nothing is stored of them."""
+    artifacts_bytes: Count = 0
+    """Size of these files."""
 
 
 State: TypeAlias = Pending | Running | Ended
@@ -257,6 +262,16 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return self.state.result_bytes if isinstance(self.state, Ended) else None
 
     @property
+    def artifacts_count(self) -> int | None:
+        """Files that it left; None: nothing is stored of them, or it is not over."""
+        return self.state.artifacts_count if isinstance(self.state, Ended) else None
+
+    @property
+    def artifacts_bytes(self) -> int:
+        """Size of these files."""
+        return self.state.artifacts_bytes if isinstance(self.state, Ended) else 0
+
+    @property
     def is_refused(self) -> bool:
         """Whether it stands for a start that was accepted, and refused later."""
         return isinstance(self.state, Ended) and self.state.refused
@@ -271,6 +286,13 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return self.order.root_run_id or self.id
 
 
+class ArtifactsOf(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The run whose artifacts another one needs."""
+
+    pipeline: StoredName
+    run_id: StoredRunId
+
+
 class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
 
@@ -280,6 +302,10 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
     error_message: str | None = None
+    artifacts_of: ArtifactsOf | None = None
+    """Whose artifacts the run finds below FASTFLOW_PARENT_ARTIFACTS_DIR. It can be a run before this parent, if that
+    was started again.
+    """
 
 
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypedDict, assert_never
 
 from msgspec.structs import replace
 
 from fastflow_contracts.base import Fact
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.format.retry import delay_s
+from fastflow_contracts.runs.artifacts import Manifest
 from fastflow_contracts.runs.run import (
     RESTART,
     AttemptRecord,
@@ -52,6 +53,8 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     route: str | None = None
     result: bytes | None = None
     """The JSON that the script wrote. It counts if the run ends with this attempt."""
+    artifacts: Manifest | None = None
+    """The files that the script left. They count as ``result``."""
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -148,6 +151,16 @@ class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     at: datetime
     reason: str = ""
     result_bytes: int | None = None
+    artifacts_count: int | None = None
+    artifacts_bytes: int = 0
+
+
+class _Left(TypedDict):
+    """What the last attempt left beside the record, as fields of ``Finished``."""
+
+    result_bytes: int | None
+    artifacts_count: int | None
+    artifacts_bytes: int
 
 
 Event: TypeAlias = (
@@ -257,18 +270,27 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
         )
     )
     failed = outcome.error_type is not None
-    size = None if outcome.result is None else len(outcome.result)
+    left = _left(outcome)
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
-        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, result_bytes=size)
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, **left)
     if not failed:
         # It may end by itself in the moment that a restart asks it to.
         reason = RESTART if state.cancel_reason == RESTART else ""
-        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, result_bytes=size)
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, **left)
     # Retries count the failed attempts, from 1; a secret that no key opens is never retried.
     if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
-        return ended, Finished(verdict=Verdict.FAILED, at=at, result_bytes=size)
+        return ended, Finished(verdict=Verdict.FAILED, at=at, **left)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
+
+
+def _left(outcome: AttemptOutcome) -> _Left:
+    files = outcome.artifacts
+    return _Left(
+        result_bytes=None if outcome.result is None else len(outcome.result),
+        artifacts_count=None if files is None else len(files.artifacts),
+        artifacts_bytes=0 if files is None else files.bytes_total,
+    )
 
 
 def _cut(text: str | None) -> str | None:
@@ -313,7 +335,14 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
         case RetryScheduled():
             return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
         case Finished():
-            ended = Ended(verdict=event.verdict, at=event.at, reason=event.reason, result_bytes=event.result_bytes)
+            ended = Ended(
+                verdict=event.verdict,
+                at=event.at,
+                reason=event.reason,
+                result_bytes=event.result_bytes,
+                artifacts_count=event.artifacts_count,
+                artifacts_bytes=event.artifacts_bytes,
+            )
             return replace(run, state=ended)
         case _:
             assert_never(event)

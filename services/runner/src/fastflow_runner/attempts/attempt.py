@@ -29,13 +29,14 @@ from fastflow_contracts.runs.result import told
 from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
+from fastflow_runner.attempts.artifacts import ArtifactsMissing, ArtifactTaker, ParentArtifacts, parent_artifacts
 from fastflow_runner.attempts.attempt_sandbox import GONE, AttemptSandbox, Conversation, Handover, found_no_environment
 from fastflow_runner.attempts.carrying import Carrier
 from fastflow_runner.attempts.claiming import adopt, claim
 from fastflow_runner.attempts.code import Code, NoCode
 from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import Holding, NotOurs, StoppedEarly
-from fastflow_runner.attempts.job import job
+from fastflow_runner.attempts.job import ARTIFACTS_DIR, ARTIFACTS_NAME, job
 from fastflow_runner.attempts.preparing import prepare, secret_notes
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
@@ -45,6 +46,7 @@ from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.output.log_writer import Fenced
 from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError
 from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.folders import CarriedFolder, ContentMismatch
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import SessionError, Superseded
@@ -71,6 +73,8 @@ class RunningAttempt:
         self._given = RunInput()
         self._secrets: Mapping[str, str] = {}
         self._is_reporting = False
+        self._taker = ArtifactTaker(context.artifacts, self._recorder.say)
+        self._parent_artifacts: ParentArtifacts | None = None
 
     @classmethod
     async def claim(cls, context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Self | None:
@@ -159,6 +163,8 @@ class RunningAttempt:
             return await self._recorder.stop_early()
         except SecretError as error:
             return await give_up(RunErrorType.SECRET_ERROR, str(error))
+        except (ArtifactsMissing, ContentMismatch) as error:
+            return await give_up(RunErrorType.ARTIFACTS_ERROR, str(error))
 
     async def _begin_or_go_on(self) -> AttemptOutcome:
         holding, recorder = self._holding, self._recorder
@@ -174,6 +180,9 @@ class RunningAttempt:
         tokens = self._given.encrypted_env
         self._secrets = self._context.secrets.open(tokens, pipeline=holding.run.pipeline)
         recorder.mask(self._secrets.values())
+        if (parent := self._given.parent) is not None and parent.artifacts_of is not None:
+            context = self._context
+            self._parent_artifacts = await parent_artifacts(context.runs, context.artifacts, parent.artifacts_of)
         if holding.state.prepared_at is not None:
             return await self._go_on(self._code)
         for note in secret_notes(self._context.secrets, tokens, self._secrets):
@@ -202,7 +211,7 @@ class RunningAttempt:
         except BaseException:
             await channel.close()
             raise
-        return await self._carrier.carry(conversation, given)
+        return await self._carrier.carry(conversation, given, self._taker.take)
 
     async def _go_on(self, code: Code) -> AttemptOutcome:
         """Continue with what a previous holder left."""
@@ -224,14 +233,15 @@ class RunningAttempt:
             except BaseException:
                 await conversation.channel.close()
                 raise
-        end = await self._carrier.carry(conversation, None if ready is None else self._handover(code, ready))
+        given = None if ready is None else self._handover(code, ready)
+        end = await self._carrier.carry(conversation, given, self._taker.take)
         if found_no_environment(end):
             return await self._begin(code, None)
         return await self._conclude(end)
 
     async def _conclude(self, end: Exited | Vanished) -> AttemptOutcome:
         self._sandbox.ended(end)
-        return await self._recorder.conclude(end, self._holding.intent)
+        return await self._recorder.conclude(end, self._holding.intent, self._taker.left)
 
     async def _outlast(self) -> None:
         """Wait until a sandbox that our id left on another host has stopped itself: it gets no heartbeats."""
@@ -247,7 +257,8 @@ class RunningAttempt:
         await self._holding.change(Prepare(epoch=epoch, python_version=prepared.python_version))
 
     def _handover(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Handover:
-        run, context = self._holding.run, self._context
+        run, context, parent = self._holding.run, self._context, self._parent_artifacts
+        own = CarriedFolder(env=ARTIFACTS_DIR, name=ARTIFACTS_NAME, back=context.artifact_bounds)
 
         def current_job() -> SandboxJob:
             return job(
@@ -259,9 +270,10 @@ class RunningAttempt:
                 dead_after_s=context.presence.dead_after_s,
                 memory_bytes_max=context.memory_bytes_max,
                 public_url=context.public_url,
+                folders=(own,) if parent is None else (own, parent.folder),
             )
 
-        return Handover(current_job, code.bundle)
+        return Handover(current_job, code.bundle, {} if parent is None else {parent.folder.name: parent.read})
 
     async def _record_end(self, outcome: AttemptOutcome) -> None:
         changed = await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))

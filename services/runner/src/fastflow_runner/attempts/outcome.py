@@ -11,6 +11,7 @@ from signal import Signals
 from typing import assert_never
 
 import msgspec
+from fastflow_contracts.runs.artifacts import Manifest
 from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
@@ -37,13 +38,32 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The runner's own reason: it shuts down, or is cut off from the bus."""
 
 
-def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> AttemptOutcome:
+class LeftArtifacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the artifacts of an attempt."""
+
+    manifest: Manifest | None = None
+    problems: tuple[str, ...] = ()
+    """A sentence for each thing that stays behind."""
+    was_stopped: bool = False
+    """Whether the run was stopped while they were stored."""
+
+
+def outcome(
+    end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime, left: LeftArtifacts | None = None
+) -> AttemptOutcome:
     """The outcome to record for the attempt."""
+    left = left or LeftArtifacts()
     exit_code, error_type, message = _verdict(end, intent, seen)
     route, complaints = _route(end)
     result, problem = _result(end)
     if problem and error_type is None and not intent.cancelled:
         error_type, message = RunErrorType.RESULT_ERROR, problem
+    elif problem:
+        complaints += (problem,)
+    problem = _unkept(left)
+    if problem and error_type is None and not intent.cancelled:
+        lost = left.was_stopped and intent.abandoned
+        error_type, message = (RunErrorType.LOST, lost) if lost else (RunErrorType.ARTIFACTS_ERROR, problem)
     elif problem:
         complaints += (problem,)
     warnings = seen.warnings
@@ -56,7 +76,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         exit_code=exit_code,
         error_type=error_type,
         error_message=message,
-        stopped=intent.cancelled and (error_type is not None or _was_stopped(end)),
+        stopped=intent.cancelled and (error_type is not None or _was_stopped(end) or left.was_stopped),
         memory_bytes_peak=peak or seen.memory_bytes_peak,
         cpu_cores_peak=seen.cpu_cores_peak,
         warnings=(*warnings, *complaints),
@@ -64,6 +84,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         cell_sequence=seen.cell_sequence,
         route=route,
         result=result,
+        artifacts=left.manifest,
     )
 
 
@@ -102,6 +123,14 @@ def _result(end: Exited | Vanished) -> tuple[bytes | None, str]:
         return read_result(answer.data), ""
     except BadResult as error:
         return None, f"FASTFLOW_RESULT_FILE holds no result: {error}"
+
+
+def _unkept(left: LeftArtifacts) -> str:
+    """What is missing of the artifacts, in one sentence."""
+    if not left.problems:
+        return ""
+    first, more = left.problems[0], len(left.problems) - 1
+    return f"not all of FASTFLOW_ARTIFACTS_DIR was kept: {first}" + (f" {more} more: see the log." if more else "")
 
 
 def _was_stopped(end: Exited | Vanished) -> bool:

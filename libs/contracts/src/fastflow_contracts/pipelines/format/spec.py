@@ -96,6 +96,9 @@ class DownstreamRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     on_route: Annotated[
         Route | None, says("Start it only if the run wrote this label to the file `FASTFLOW_ROUTE_FILE`.")
     ] = None
+    needs_artifacts: Annotated[
+        Flag, says("It finds the run's artifacts below the folder `FASTFLOW_PARENT_ARTIFACTS_DIR`, read-only.")
+    ] = False
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -61,6 +61,10 @@ _ERRORS: Final = {
         "Its result is not usable",
         "The script ended well, but the file FASTFLOW_RESULT_FILE holds something else than a result.",
     ),
+    ErrorType.ARTIFACTS_ERROR: (
+        "Its artifacts are not complete",
+        "Not all files of FASTFLOW_ARTIFACTS_DIR could be kept, or those of another run that it needs are not there.",
+    ),
     ErrorType.LOST: (
         "The run was lost",
         "Its runner or sandbox was lost, so it is unknown how far the script got.",

@@ -1,0 +1,77 @@
+"""The artifacts of a run: files that its script left. Pure.
+
+The manifest says which they are. It is stored with the end of its run and beside the record, as a result is; the
+content is in an object store, under its hash.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Annotated, Final
+
+import msgspec
+
+from fastflow_contracts.base import Count, Fact
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.errors import FastFlowError
+
+ARTIFACTS_MAX: Final = 1000
+"""Files of one run."""
+PATH_BYTES_MAX: Final = 1024
+MANIFEST_BYTES_MAX: Final = 256 * 1024
+PROBLEMS_MAX: Final = 20
+_UNKNOWN: Final = "application/octet-stream"
+_TYPES: Final = mimetypes.MimeTypes()
+"""Of Python itself: the files of the system differ from host to host."""
+
+
+class BadArtifact(FastFlowError):
+    """A file cannot be an artifact. The message is a sentence that says why."""
+
+
+class Artifact(Fact, frozen=True, kw_only=True):
+    """One file."""
+
+    path: str
+    """Relative, with "/" between its parts (``check_path``)."""
+    size_bytes: Count
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    media_type: str = _UNKNOWN
+    """What its name says. Its content may be anything."""
+
+
+class Manifest(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """All files that one run left."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    problems: tuple[str, ...] = ()
+    """A sentence for each file that is not among them."""
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of all files."""
+        return sum(each.size_bytes for each in self.artifacts)
+
+
+MANIFEST = Codec(Manifest)
+
+
+def check_path(path: str) -> str:
+    """Return *path* if it can name an artifact. Raises ``BadArtifact``."""
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        raise BadArtifact(f"the name {path[:80]!a} is not UTF-8; rename the file.") from None
+    if size > PATH_BYTES_MAX:
+        raise BadArtifact(f"the path {path[:80]!a}… has more than {PATH_BYTES_MAX:,} bytes; shorten it.")
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise BadArtifact(f"{path[:80]!a} is no relative path; name the file without . and .. in its path.")
+    if not path.isprintable():
+        raise BadArtifact(f"the name {path[:80]!a} has control characters; rename the file.")
+    return path
+
+
+def media_type_of(path: str) -> str:
+    """Return the media type that the ending of *path* says."""
+    kind, encoding = _TYPES.guess_type(f"/{path}")
+    return _UNKNOWN if kind is None or encoding is not None else kind
