@@ -119,6 +119,8 @@ def grant(user: User) -> Grant:
                     *_removing(subjects.INPUTS),
                     *_objects(subjects.ARTIFACTS),
                     f"$JS.API.STREAM.PURGE.{object_stream(subjects.ARTIFACTS)}",
+                    *_objects(subjects.STATES),
+                    *_object_removals(subjects.STATES),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
@@ -147,6 +149,7 @@ def grant(user: User) -> Grant:
                         subjects.LIMIT_KEYS,
                         subjects.RESULT_KEYS,
                         subjects.ARTIFACTS_KEYS,
+                        subjects.STATE_KEYS,
                     ),
                     subjects.RESULTS,
                     *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
@@ -163,6 +166,8 @@ def grant(user: User) -> Grant:
                     *_objects(subjects.BUNDLES),
                     *_objects(subjects.ARTIFACTS),
                     *_object_writes(subjects.ARTIFACTS),
+                    *_objects(subjects.STATES),
+                    *_object_writes(subjects.STATES),
                     *_working("script", "notebook"),
                 ),
                 subscribe=(
@@ -198,6 +203,9 @@ def grant(user: User) -> Grant:
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
                     *_objects(subjects.ARTIFACTS),
+                    *_keys(subjects.RUNS, subjects.STATE_KEYS),  # a reset
+                    *_objects(subjects.STATES),
+                    *_object_removals(subjects.STATES),
                     f"{inbox(User.OUTSIDE)}.>",
                     f"{ADMIN_INBOX}.>",
                 ),
@@ -281,6 +289,12 @@ def _objects(bucket: str) -> Iterable[str]:
     """Read objects."""
     yield from _finding(object_stream(bucket))
     yield from _reading(object_stream(bucket))
+
+
+def _object_removals(bucket: str) -> Iterable[str]:
+    """Remove objects."""
+    yield f"$O.{bucket}.C.>"  # before a purge, see ``ObjectStore``
+    yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
 
 
 def _object_writes(bucket: str) -> Iterable[str]:

@@ -52,6 +52,8 @@ class RunErrorType(StrEnum):
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
     RESULT_ERROR = "result_error"
     ARTIFACTS_ERROR = "artifacts_error"
+    STATE_ERROR = "state_error"
+    STATE_CONFLICT = "state_conflict"
     LOST = "lost"
 
 
@@ -120,6 +122,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Of ``concurrency``; None: it begins beside any others."""
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it may reach; None: what the runner gives."""
+    keeps_state: bool = False
+    """Its pipeline has a state, which the run gets and may change."""
     retry_attempts: Count = 0
     """Attempts after the first."""
     retry_strategy: RetryStrategy | None = None
@@ -157,6 +161,8 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     """When its environment and its sandbox were ready. While this is None, no user code has run."""
     python_version: str = ""
     """Of the interpreter that runs it, once that is known."""
+    state_version: Count | None = None
+    """Number of the state that it began with; 0: the first one, without files; None: its pipeline keeps none."""
     cancel_requested_at: Instant | None = None
     cancel_reason: str = ""
 
@@ -219,6 +225,10 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The same of what its cells did; 0 if it was no notebook."""
     route: str | None = None
     """The label that the script wrote, by which its followers are chosen."""
+    state_version: Count | None = None
+    """As in ``Running``."""
+    state_left: Count | None = None
+    """Number of the state that it left; None: it changed nothing, or did not succeed."""
 
 
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -28,13 +28,15 @@ from fastflow_contracts.runs.artifacts import MANIFEST
 from fastflow_contracts.runs.concurrency import Full, Limit, limit_sets, run_records
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord, Turn
+from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
 CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
 CONFLICT_PAUSE_S = 0.02
 RESULTS_AT_ONCE_MAX = 4
-"""Results that one process writes at once. The server accepts 50 unfinished batches for a stream, from all of them."""
+"""Results and states that one process writes at once. The server accepts 50 unfinished batches for a stream, from all
+of them."""
 
 
 class NoSuchRun(FastFlowError):
@@ -66,6 +68,7 @@ class RunStore:
         self._bus = bus
         self._clock = clock
         self.records = run_records(bus)
+        self.states = StateStore(bus)
         self.inputs: Bucket[RunRef, RunInput] = Bucket(
             bus,
             INPUTS,
@@ -199,7 +202,8 @@ class RunStore:
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
-            events = decide(stored.run, command, now=self._clock())
+            settled, state = await self.states.settle(stored.run, command)
+            events = decide(stored.run, settled, now=self._clock())
             if not events:
                 if known is None:
                     return Changed(stored, ())
@@ -209,7 +213,8 @@ class RunStore:
             put = self.records.write(ref, run, expect=stored.revision)
             try:
                 beside = [await limit.put_for(self._bus, ref) for limit in limits]
-                if run.is_over and (left := _left_by(command, ref)):
+                left = [*_left_by(settled, ref), *([state.put] if state else [])] if run.is_over else []
+                if left:
                     async with self._results_turns:
                         puts = [put, *beside, *left]
                         revision = (await self._bus.commit(RUNS, puts))[0]
@@ -221,6 +226,8 @@ class RunStore:
                 known = None
                 await self._step_aside()
                 continue
+            if state is not None:
+                await self.states.discard(state.dropped)
             return Changed(Stored(run, revision), events)
         raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times before it could be written; try again.")
 

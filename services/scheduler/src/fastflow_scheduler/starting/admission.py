@@ -125,6 +125,7 @@ def admit(
         hops=cause.hops,
         limits=_limits(config, defaults.policy),
         network=config.network,
+        keeps_state=config.state,
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),

@@ -24,6 +24,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     python_version: str | None = None
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it reaches."""
+    state: bool = False
+    """Whether its runs get the pipeline's state."""
     cpu_hard_limit: float | None = None
     """Cores, enforced."""
     mem_hard_limit: int | None = None

@@ -171,6 +171,12 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             "with plain processes refuses the run."
         ),
     ] = None
+    state: Annotated[
+        Flag,
+        says(
+            "Whether its runs share a folder, `FASTFLOW_STATE_DIR`: each finds it as the last successful run left it."
+        ),
+    ] = False
     cells: Annotated[
         tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; default none.")
     ] = ()
@@ -226,6 +232,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             type=self.type,
             python_version=self.python_version,
             network=self.network,
+            state=self.state,
             cpu_hard_limit=_either(chosen.cpu_hard_limit, self.cpu_hard_limit),
             mem_hard_limit=_either(chosen.mem_hard_limit, self.mem_hard_limit),
             cpu_soft_limit=_either(chosen.cpu_soft_limit, self.cpu_soft_limit),
