@@ -43,6 +43,7 @@ COMMANDS = {
     "versions": ("fastflow.commands.versions:versions", "List the deployed versions of a pipeline."),
     "pin": ("fastflow.commands.versions:pin", "Keep one version of a pipeline live."),
     "unpin": ("fastflow.commands.versions:unpin", "Let the newest version be live again."),
+    "state": ("fastflow.commands.state:state", "List, download or reset the state of a pipeline."),
     "rollback": ("fastflow.commands.versions:rollback", "Go back to the version before the live one."),
     "schedules": ("fastflow.commands.schedules:schedules", "List schedules, or switch one on or off."),
     "pause": ("fastflow.commands.pauses:pause", "Let no new run begin, of one pipeline or of all."),

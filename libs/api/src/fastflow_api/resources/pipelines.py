@@ -99,6 +99,30 @@ class Pipelines(Resource):
         """
         return await self._connection.json("DELETE", f"{_path(name)}/pin", shapes.PipelineVersions)
 
+    async def state(self, name: str) -> shapes.PipelineState:
+        """List the kept versions of the state of one pipeline, newest first. Also works for a removed pipeline.
+
+        Raises:
+            NotFound: There is no such pipeline, and it left no state.
+        """
+        return await self._connection.json("GET", f"{_path(name)}/state", shapes.PipelineState)
+
+    async def download_state(self, name: str, number: int) -> bytes:
+        """Get the files of one version of a pipeline's state, as a compressed tar.
+
+        Raises:
+            NotFound: This version is not kept, or has no files.
+        """
+        return await self._connection.raw("GET", f"{_path(name)}/state/{number}")
+
+    async def reset_state(self, name: str) -> shapes.PipelineState:
+        """Empty the state of one pipeline: its next run begins without files.
+
+        Raises:
+            NotFound: There is no such pipeline, and it left no state.
+        """
+        return await self._connection.json("DELETE", f"{_path(name)}/state", shapes.PipelineState)
+
     async def graph(self) -> shapes.Graph:
         """Get the graph of which pipeline starts which, with missing pipelines and cycles."""
         return await self._connection.json("GET", "/api/pipelines/graph", shapes.Graph)

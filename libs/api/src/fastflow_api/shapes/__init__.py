@@ -73,6 +73,7 @@ from fastflow_api.shapes.runs import (
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
+from fastflow_api.shapes.state import PipelineState, StateVersion
 from fastflow_api.shapes.versions import (
     PipelineVersion,
     PipelineVersions,
@@ -132,6 +133,7 @@ __all__ = [
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PipelineState",
     "PipelineVersion",
     "PipelineVersions",
     "PushAnswer",
@@ -156,6 +158,7 @@ __all__ = [
     "SkipDetail",
     "SkipPage",
     "Source",
+    "StateVersion",
     "Stats",
     "Status",
     "SyncLogs",

@@ -29,6 +29,8 @@ class ErrorType(StrEnum):
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, not a secret
     RESULT_ERROR = "result_error"
     ARTIFACTS_ERROR = "artifacts_error"
+    STATE_ERROR = "state_error"
+    STATE_CONFLICT = "state_conflict"
     LOST = "lost"
 
 
@@ -75,6 +77,10 @@ class Attempt(Shape, frozen=True, kw_only=True):
     cpu_cores_peak: float | None
     warnings: tuple[str, ...]
     """One sentence for each exceeded soft limit."""
+    state_version: int | None = None
+    """The version of the pipeline's state that it began with; 0: there was none yet; null: the pipeline keeps none."""
+    state_left: int | None = None
+    """The version that it left; null: it changed nothing, or did not succeed."""
 
 
 class Run(Shape, frozen=True, kw_only=True):

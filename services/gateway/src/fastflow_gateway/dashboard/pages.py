@@ -27,6 +27,7 @@ from fastflow_gateway.dashboard import (
     secrets_page,
     skipped_page,
     start_page,
+    state_form,
     versions_form,
 )
 from fastflow_gateway.dashboard.rendering import RENDERER
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *pause_forms.ROUTES,
     *start_page.ROUTES,
     *versions_form.ROUTES,
+    *state_form.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
     *again_page.ROUTES,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
 
+from fastflow_api import shapes
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_gateway.actions.states import state_of
 from fastflow_gateway.actions.sync import sync
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.schedules_page import job_views
@@ -66,6 +71,7 @@ async def show_pipeline(
         flash=flash,
         pipeline=pipeline,
         versions=await version_queries.versions(model, record),
+        state=await _state(request.app, record),
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
@@ -77,6 +83,15 @@ async def show_pipeline(
         link_form=link_form or LinkForm(),
         pipeline_names=[each.name for each in model.pipelines()],
     )
+
+
+async def _state(app: web.Application, record: PipelineRecord) -> shapes.PipelineState | None:
+    """The state of a pipeline that keeps one; None: it keeps none, or it cannot be read now."""
+    if record.live is None or not record.live.spec.state:
+        return None
+    with suppress(RequestRefused, BusError):
+        return await state_of(app, record.name)
+    return None
 
 
 async def start_sync(request: web.Request) -> web.Response:

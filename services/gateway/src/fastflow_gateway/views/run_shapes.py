@@ -113,6 +113,8 @@ def attempt(record: records.AttemptRecord) -> shapes.Attempt:
         memory_bytes_peak=record.memory_bytes_peak,
         cpu_cores_peak=record.cpu_cores_peak,
         warnings=record.warnings,
+        state_version=record.state_version,
+        state_left=record.state_left,
     )
 
 
