@@ -30,9 +30,7 @@ async def archive(app: web.Application, name: PipelineName, number: str) -> byte
     head = await _head(app, name)
     wanted = head.version(int(number)) if number.isascii() and number.isdecimal() and len(number) < 16 else None
     if wanted is None:
-        raise RequestRefused(
-            404, f"there is no version {number[:20]!r} of the state of {name}; list those that are kept."
-        )
+        raise RequestRefused(404, f"no version {number[:20]!r} of the state of {name} is kept; list those that are.")
     if not wanted.archive:
         raise RequestRefused(404, f"version {wanted.number} of the state of {name} has no files.")
     try:

@@ -17,6 +17,7 @@ from fastflow_gateway.readmodel.model import MODEL
 
 _REF = "#/components/schemas/{name}"
 _PATH_PARAMETERS = {
+    "number": "The number of a version of a pipeline's state.",
     "name": "The pipeline's name, which is its folder's name.",
     "id": "The run's id.",
     "job": "The job's id.",

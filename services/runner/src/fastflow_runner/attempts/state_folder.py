@@ -177,8 +177,8 @@ def problem_of(left: LeftFolder) -> str:
     largest = max(left.files, key=lambda file: file.size_bytes)
     return (
         f"FASTFLOW_STATE_DIR holds {total / MIB:.1f} MiB, and a state may have {STATE_BYTES_MAX / MIB:.0f}; the "
-        f"largest file is {largest.path!r} with {largest.size_bytes / MIB:.1f} MiB. Remove what the next run does not need, or "
-        "keep it elsewhere."
+        f"largest file is {largest.path!r} with {largest.size_bytes / MIB:.1f} MiB. Remove what the next run does "
+        "not need, or keep it elsewhere."
     )
 
 
