@@ -113,6 +113,7 @@ def _environment() -> jinja2.Environment:
     made.globals["version"] = version("fastflow-gateway")
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
+        "bytes_text": bytes_text,
         "ago": lambda at: ago(at, now()),
         "cycle_words": graph_words.cycle_words,
         "commit": words.commit,
