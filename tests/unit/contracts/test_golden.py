@@ -25,6 +25,7 @@ from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STA
 from fastflow_contracts.runs import cells, limits, logs, messages, operations
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
+from fastflow_contracts.runs.state.head import STATE_HEAD
 from fastflow_contracts.schedules import beat, state
 from fastflow_contracts.service.troubles import TROUBLES
 from fastflow_contracts.sessions import spent
@@ -51,6 +52,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "schedule": state.SCHEDULE_STATE,
     "skip": messages.SKIP,
     "spent": spent.SPENT,
+    "state": STATE_HEAD,
     "switch": state.SWITCH,
     "sync-report": SYNC_REPORT,
     "sync-status": SYNC_STATUS,

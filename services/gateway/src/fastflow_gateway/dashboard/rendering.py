@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import jinja2
 from aiohttp import web
 
-from fastflow_api.formatting import ago, countdown, duration, exact, file_name, iso, short, slot
+from fastflow_api.formatting import ago, bytes_text, countdown, duration, exact, file_name, iso, short, slot
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import NAME_PATTERN
 from fastflow_gateway.dashboard.view import graph_words, words
