@@ -26,6 +26,10 @@ from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app
 from fastflow_gateway.api import routes
 from fastflow_gateway.http.route import Route
+from fastflow_contracts.runs.state.archive import StateFile, unpack
+from fastflow_contracts.runs.state.head import StateHead, committed
+from fastflow_contracts.runs.state.store import StateStore
+from fastflow_contracts.names import PipelineName
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say, store
 from tests.support.records import a_bundle, a_presence, a_run, list_version, publish_pipeline
 
@@ -96,6 +100,10 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
     await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
     await finish(bus, await claim(bus, notebook), result=b'{"rows": 3}')
+    states = StateStore(bus)
+    left = await states.save([StateFile("cursor", b"7")])
+    head = committed(StateHead(), left, run_id=notebook.id, attempt=1, at=datetime.now(UTC))
+    await states.heads.put(PipelineName("demo"), head, expect=0)
     async with polite_runner(bus), installation(bus) as api:
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
@@ -118,6 +126,9 @@ async def _ask_about_pipelines(api: Client) -> None:
     (version,) = (await api.versions("demo")).versions
     assert (await api.pin("demo", version.id, reason="why")).pin is not None
     assert (await api.unpin("demo")).pin is None
+    assert [each.path for each in unpack(await api.download_state("demo", 1))] == ["cursor"]
+    assert len((await api.state("demo")).versions) == 1
+    assert (await api.reset_state("demo")).versions[0].number == 2
 
 
 async def _ask_about_operations(api: Client) -> None:

@@ -27,7 +27,7 @@ from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
-from fastflow_scheduler.maintenance.state_collector import StateCollector
+from fastflow_scheduler.maintenance.state_collector import StatesCollector
 from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
@@ -96,7 +96,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         "reconcile": lambda: reconciler().serve(),
         "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
-        "states": lambda: StateCollector(bus).serve(),
+        "states": lambda: StatesCollector(bus).serve(),
         "artifacts": lambda: ArtifactCollector(bus, keep=timedelta(days=settings.artifacts_days)).serve(),
     }
 

@@ -46,6 +46,7 @@ WHO: Final[dict[str, set[User]]] = {
     "$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     "$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
     "$KV.ff_runs.result.x.y": {RUNNER},
+    "$KV.ff_runs.state.x": {RUNNER, GATEWAY},
     "$KV.ff_runs.input.x.y": NOBODY,
     **{f"$KV.{bucket}.probe": {GATEWAY} for bucket in ("ff_runs", "ff_inputs", "ff_runners")},
     "$KV.ff_inputs.input.x.y": {SCHEDULER},
@@ -111,6 +112,9 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.FF_TRIGGERS": NOBODY,
     f"{JS}.DIRECT.GET.FF_WORK": NOBODY,
     f"{JS}.DIRECT.GET.OBJ_ff_bundles": {SYNCER, RUNNER, GATEWAY},
+    f"{JS}.DIRECT.GET.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
+    "$O.ff_states.M.x": {RUNNER},
+    f"{JS}.STREAM.PURGE.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
     "$JS.FC.OBJ_ff_bundles.x.y": NOBODY,
     # Consumers: whoever creates one chooses where the server publishes.
     **{

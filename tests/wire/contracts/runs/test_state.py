@@ -27,7 +27,7 @@ from fastflow_contracts.runs.state_machine import (
     Prepare,
 )
 from fastflow_contracts.runs.store import RunStore
-from fastflow_scheduler.maintenance.state_collector import StateCollector
+from fastflow_scheduler.maintenance.state_collector import StatesCollector
 from tests.support.records import a_run
 
 DEMO = PipelineName("demo")
@@ -171,8 +171,8 @@ async def test_what_nothing_refers_to_is_collected_after_a_day(bus: Bus) -> None
     """The archives of attempts that were never recorded, but none of the history."""
     await ended(bus, await begun(bus), await saved(bus, "1"))
     await saved(bus, "lost")
-    assert await StateCollector(bus).collect() == 0
-    assert await StateCollector(bus, clock=lambda: now() + timedelta(days=2)).collect() == 1
+    assert await StatesCollector(bus).collect() == 0
+    assert await StatesCollector(bus, clock=lambda: now() + timedelta(days=2)).collect() == 1
     assert (await archives(bus), await content(bus)) == (1, "1")
 
 

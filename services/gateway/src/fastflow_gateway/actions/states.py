@@ -45,7 +45,7 @@ async def reset(app: web.Application, name: PipelineName, *, by: TriggeredBy) ->
         head = await StateStore(app[app_keys.BUS]).reset(name, by=by, at=now())
     except RevisionConflict as error:
         raise RequestRefused(503, str(error)) from error
-    log.info("state reset", pipeline=name, version=head.number, by=by)
+    log.info("state emptied", pipeline=name, version=head.number, by=by)
     return await _shown(app, name, head)
 
 

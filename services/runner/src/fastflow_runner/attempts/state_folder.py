@@ -16,7 +16,7 @@ from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import RunErrorType, RunRecord
 from fastflow_contracts.runs.state.archive import BadArchive, StateFile, digest, unpack
-from fastflow_contracts.runs.state.head import STATE_BYTES_MAX, STATE_FILES_MAX, LeftState, StateVersion
+from fastflow_contracts.runs.state.head import STATE_BYTES_MAX, STATE_FILES_MAX, LeftState, KeptState
 from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.folder_reader import FolderReader
@@ -51,7 +51,7 @@ class StateFolder:
     def __init__(self, states: StateStore, run: RunRecord) -> None:
         self._states = states
         self._run = run
-        self._version: StateVersion | None = None
+        self._version: KeptState | None = None
         self._files: dict[str, StateFile] | None = {}
         self._listed: tuple[FolderFile, ...] = ()
         self._left: LeftState | None = None

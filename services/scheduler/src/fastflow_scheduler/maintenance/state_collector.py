@@ -29,7 +29,7 @@ READ_S: Final = 300.0
 """Longest time to read what the pipelines refer to."""
 
 
-class StateCollector:
+class StatesCollector:
     """Keeps the store of states free of what nobody can reach. One per scheduler."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:

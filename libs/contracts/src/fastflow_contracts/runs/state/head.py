@@ -38,7 +38,7 @@ class LeftState(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of what makes two states differ."""
 
 
-class StateVersion(LeftState, frozen=True, kw_only=True, omit_defaults=True):
+class KeptState(LeftState, frozen=True, kw_only=True, omit_defaults=True):
     """One state that a pipeline had."""
 
     number: Ordinal
@@ -56,7 +56,7 @@ class StateHead(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The states of one pipeline."""
 
     v: Count = 1
-    versions: tuple[StateVersion, ...] = ()
+    versions: tuple[KeptState, ...] = ()
     """Newest first. The first one is current."""
     write_id: str = ""
 
@@ -65,7 +65,7 @@ class StateHead(Fact, frozen=True, kw_only=True, omit_defaults=True):
         """Of the current version; 0: there was none yet."""
         return self.versions[0].number if self.versions else 0
 
-    def version(self, number: int) -> StateVersion | None:
+    def version(self, number: int) -> KeptState | None:
         """Return the version with this number; None: it is not kept."""
         return next((each for each in self.versions if each.number == number), None)
 
@@ -75,7 +75,7 @@ STATE_HEAD = Codec(StateHead)
 
 def committed(head: StateHead, left: LeftState, *, run_id: RunId, attempt: int, at: datetime) -> StateHead:
     """Return *head* with what an attempt of a run left as the current version."""
-    version = StateVersion(
+    version = KeptState(
         number=head.number + 1,
         at=at,
         run_id=run_id,
@@ -94,7 +94,7 @@ def emptied(head: StateHead, *, by: str, at: datetime, above: int = 0) -> StateH
     Args:
         above: the revision of an unreadable record: no number that it may have had comes again.
     """
-    version = StateVersion(number=max(head.number, above) + 1, at=at, by=by)
+    version = KeptState(number=max(head.number, above) + 1, at=at, by=by)
     return replace(head, versions=(version, *head.versions)[:HISTORY_MAX])
 
 

@@ -28,7 +28,7 @@ from fastflow_contracts.runs.state.head import (
     STATE_HEAD,
     LeftState,
     StateHead,
-    StateVersion,
+    KeptState,
     committed,
     dropped,
     emptied,
@@ -68,7 +68,7 @@ class StateStore:
         found = await self.heads.get(pipeline, is_exact=True)
         return StateHead() if found is None else found.value
 
-    async def archive(self, version: StateVersion) -> bytes:
+    async def archive(self, version: KeptState) -> bytes:
         """Return the archive of a version that has files. Raises ``Rejected`` if it is gone; ``Unavailable``."""
         return await self._objects.get(version.archive)
 
