@@ -17,6 +17,8 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "schedules": _GROUND | {"bus"},
         "pipelines": _GROUND | {"bus", "schedules"},
         "runs": _GROUND | {"bus", "schedules", "pipelines"},
+        "starting": _GROUND | {"bus", "schedules", "pipelines", "runs"},
+        "simulation": _GROUND | {"bus", "schedules", "pipelines", "runs", "starting"},
         "secrets": _GROUND,
         "sessions": _GROUND | {"bus"},
         "service": _GROUND | {"bus"},

@@ -20,16 +20,16 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.state.archive import StateFile, unpack
+from fastflow_contracts.runs.state.head import StateHead, committed
+from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app
 from fastflow_gateway.api import routes
 from fastflow_gateway.http.route import Route
-from fastflow_contracts.runs.state.archive import StateFile, unpack
-from fastflow_contracts.runs.state.head import StateHead, committed
-from fastflow_contracts.runs.state.store import StateStore
-from fastflow_contracts.names import PipelineName
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say, store
 from tests.support.records import a_bundle, a_presence, a_run, list_version, publish_pipeline
 
@@ -144,6 +144,9 @@ async def _ask_about_operations(api: Client) -> None:
 
 
 async def _ask_about_schedules(api: Client) -> None:
+    assert (await api.simulation(days=2, slots=3, durations="p95")).slots == 3
+    compared = await api.compare_simulation({"demo": {"schedule_cron": "@hourly"}}, days=2, assume=5)
+    assert [each.change for each in compared.differences] == ["changed", "removed"]
     (job,) = await api.jobs()
     assert not (await api.switch_job(job.id, enabled=False)).enabled
     assert (await api.switch_job(job.id, enabled=True)).enabled

@@ -20,6 +20,10 @@ from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
 from fastflow_contracts.service.parts import keep
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Defaults
+from fastflow_contracts.starting.ceilings import Ceilings
+from fastflow_contracts.starting.hint_queue import HintQueue
 from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
@@ -32,11 +36,7 @@ from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import SchedulerSettings
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Defaults
-from fastflow_scheduler.starting.ceilings import Ceilings
 from fastflow_scheduler.starting.dispatcher import Dispatcher
-from fastflow_scheduler.starting.hint_queue import HintQueue
 from fastflow_scheduler.starting.redriver import Redriver
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer

@@ -72,6 +72,19 @@ from fastflow_api.shapes.runs import (
     TriggeredBy,
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
+from fastflow_api.shapes.simulation import (
+    SimulatedClockChange,
+    SimulatedDifference,
+    SimulatedHour,
+    SimulatedRefusal,
+    SimulatedRuns,
+    SimulatedSilence,
+    SimulatedSlots,
+    SimulatedTiming,
+    Simulation,
+    SimulationBody,
+    SimulationComparison,
+)
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
 from fastflow_api.shapes.state import PipelineState, StateVersion
 from fastflow_api.shapes.versions import (
@@ -154,6 +167,17 @@ __all__ = [
     "Schedule",
     "SecretBody",
     "Shape",
+    "SimulatedClockChange",
+    "SimulatedDifference",
+    "SimulatedHour",
+    "SimulatedRefusal",
+    "SimulatedRuns",
+    "SimulatedSilence",
+    "SimulatedSlots",
+    "SimulatedTiming",
+    "Simulation",
+    "SimulationBody",
+    "SimulationComparison",
     "Skip",
     "SkipDetail",
     "SkipPage",

@@ -16,7 +16,7 @@ from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import RunErrorType, RunRecord
 from fastflow_contracts.runs.state.archive import BadArchive, StateFile, digest, unpack
-from fastflow_contracts.runs.state.head import STATE_BYTES_MAX, STATE_FILES_MAX, LeftState, KeptState
+from fastflow_contracts.runs.state.head import STATE_BYTES_MAX, STATE_FILES_MAX, KeptState, LeftState
 from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.folder_reader import FolderReader

@@ -27,8 +27,8 @@ from fastflow_contracts.runs.messages import Decision, Trigger
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.state import ScheduleState
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.starting.admission import Cause
 from fastflow_scheduler.schedules.timetable import Action, Fire, Settle, Timetable
-from fastflow_scheduler.starting.admission import Cause
 
 log = get_logger(__name__)
 

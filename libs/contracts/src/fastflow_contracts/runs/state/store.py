@@ -26,9 +26,9 @@ from fastflow_contracts.runs.state import archive as archives
 from fastflow_contracts.runs.state.archive import StateFile
 from fastflow_contracts.runs.state.head import (
     STATE_HEAD,
+    KeptState,
     LeftState,
     StateHead,
-    KeptState,
     committed,
     dropped,
     emptied,
