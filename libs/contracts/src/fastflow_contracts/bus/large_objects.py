@@ -170,18 +170,14 @@ class LargeObjects:
                 sequence, found = await self._objects.last_note(name)
                 if found is not None and found.upload == writer.upload:  # the answer was lost
                     return True
-                is_there = (
-                    found is not None
-                    and found.upload != ""
-                    and found.size == writer.size
-                    and await self._objects.is_whole(found)
-                )
-            upload = found.upload if found is not None and is_there else writer.upload
+                if found is not None and (found.size != writer.size or not await self._objects.is_whole(found)):
+                    found = None
+            upload = found.upload if found is not None and found.upload else writer.upload
             text = json.dumps(_note(self._bucket, writer, upload)).encode()
             with contextlib.suppress(RevisionConflict):
-                headers = {Header.ROLLUP: MSG_ROLLUP_SUBJECT}
+                headers: dict[str, str] = {Header.ROLLUP: MSG_ROLLUP_SUBJECT}
                 await _stored(self._bus, subject, text, expect=sequence, headers=headers)
-                return not is_there
+                return upload == writer.upload
         raise Unavailable(f"object {name} could not be stored: other writers were first; try again.")
 
 
