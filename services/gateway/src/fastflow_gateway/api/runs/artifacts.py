@@ -50,9 +50,7 @@ async def read_artifact(request: web.Request) -> web.StreamResponse:
     run, path = await _run(request), request.match_info["path"]
     found = next((each for each in (await _manifest(request, run)).artifacts if each.path == path), None)
     if found is None:
-        raise RequestRefused(
-            404, f"run {run.id} left no file of that name; GET /api/runs/{run.id}/artifacts lists them."
-        )
+        raise RequestRefused(404, f"run {run.id} left no such file; GET /api/runs/{run.id}/artifacts lists them.")
     headers = _headers(found)
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)

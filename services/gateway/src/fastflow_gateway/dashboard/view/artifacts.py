@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -72,10 +73,8 @@ def preview(artifact: Artifact, head: bytes) -> Preview:
         if rows:
             return Preview(kind="table", rows=rows, is_cut=is_cut or more)
     if kind == "json" and not is_cut:
-        try:
+        with suppress(ValueError, RecursionError):
             text = results.indented(text)
-        except (ValueError, RecursionError):
-            pass
     lines = text.splitlines()
     shown = tuple(words.plain(line[:LINE_CHARACTERS_MAX]) for line in lines[:LINES_MAX])
     return Preview(kind="text", lines=shown, is_cut=is_cut or len(lines) > LINES_MAX)
