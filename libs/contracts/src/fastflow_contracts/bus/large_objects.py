@@ -47,7 +47,7 @@ class StoreFull(Rejected):
     """The store has no room for the object."""
 
 
-class Written(NamedTuple):
+class StoredObject(NamedTuple):
     """A stored object."""
 
     name: str
@@ -64,7 +64,7 @@ class LargeObjects:
         self._stream = object_stream(store)
         self._objects = ObjectStore(bus, store)
 
-    async def put(self, parts: AsyncIterable[bytes]) -> Written:
+    async def put(self, parts: AsyncIterable[bytes]) -> StoredObject:
         """Store the bytes of *parts*, which may have any size. One chunk at a time is under way.
 
         What *parts* raises comes out, and nothing is stored then.
@@ -93,7 +93,7 @@ class LargeObjects:
         # After any other trouble the chunks stay: the note may be stored though its answer is lost.
         if not is_new:
             await self._objects.remove_chunks(writer.upload)
-        return Written(writer.name, writer.size)
+        return StoredObject(writer.name, writer.size)
 
     async def read(self, name: str) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of *name*, chunk by chunk. The hash is checked at the end.

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fastflow_contracts.runs.artifacts import Artifact
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import artifacts as view
@@ -54,7 +54,7 @@ async def artifact_content(request: web.Request) -> web.Response:
     return web.Response(body=data, headers=headers)
 
 
-async def _artifact(request: web.Request) -> tuple[RunRecord, Artifact]:
+async def _artifact(request: web.Request) -> tuple[RunRecord, StoredArtifact]:
     run = (await queries.run_with_id(request.app[MODEL], request.match_info["id"])).run
     manifest = await request.app[MODEL].artifacts(run)
     path = request.match_info["path"]
@@ -64,7 +64,7 @@ async def _artifact(request: web.Request) -> tuple[RunRecord, Artifact]:
     return run, found
 
 
-async def _head(request: web.Request, artifact: Artifact, most: int) -> bytes:
+async def _head(request: web.Request, artifact: StoredArtifact, most: int) -> bytes:
     """The first bytes; the rest is not read."""
     head = bytearray()
     async with aclosing(request.app[MODEL].content(artifact)) as pieces:

@@ -11,7 +11,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifacts import Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
@@ -125,7 +125,7 @@ async def _result(model: ReadModel, run: RunRecord) -> ShownResult | None:
         return None
 
 
-async def _artifacts(model: ReadModel, run: RunRecord) -> Manifest | None:
+async def _artifacts(model: ReadModel, run: RunRecord) -> ArtifactManifest | None:
     """The files that it left; None if there is none, or none can be read now."""
     try:
         return await model.artifacts(run)

@@ -28,7 +28,7 @@ from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import Artifact, Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.limits import LimitSet
 from fastflow_contracts.runs.messages import SkipRecord
@@ -185,11 +185,11 @@ class ReadModel:
         """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""
         return await self._store.result(run)
 
-    async def artifacts(self, run: RunRecord) -> Manifest | None:
+    async def artifacts(self, run: RunRecord) -> ArtifactManifest | None:
         """The files that a run left; None if there is none, or none can be read. Raises ``BusError``."""
         return await self._artifacts.manifest(run)
 
-    def content(self, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+    def content(self, artifact: StoredArtifact) -> AsyncGenerator[bytes, None]:
         """Yield the content of a file in pieces. Raises ``BusError``."""
         return self._artifacts.open(artifact)
 

@@ -13,7 +13,7 @@ from fastflow_api import Client, errors
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import Artifact, BadArtifact, Manifest, check_path
+from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact, check_path
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector
@@ -87,8 +87,8 @@ async def test_a_manifest_that_no_runner_wrote_spoils_no_answer(bus: Bus, stored
 
 async def test_a_media_type_cannot_add_headers(bus: Bus) -> None:
     written = await ArtifactStore(bus).gather().put("a", parts(b"1"))
-    bad = Artifact(path="a", size_bytes=1, sha256=written.sha256, media_type="text/html\r\nSet-Cookie: a=b")
-    run = await finish(bus, await claim(bus, await store(bus, a_run())), artifacts=Manifest(artifacts=(bad,)))
+    bad = StoredArtifact(path="a", size_bytes=1, sha256=written.sha256, media_type="text/html\r\nSet-Cookie: a=b")
+    run = await finish(bus, await claim(bus, await store(bus, a_run())), artifacts=ArtifactManifest(artifacts=(bad,)))
     async with running_gateway(bus) as http:
         answer = await http.get(f"/api/runs/{run.id}/artifacts/a")
     assert (answer.headers["Content-Type"], "Set-Cookie" in answer.headers) == ("application/octet-stream", False)

@@ -13,7 +13,7 @@ from fastflow_api import shapes
 from fastflow_api.formatting import file_name
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifacts import Artifact, Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer
@@ -73,7 +73,7 @@ async def read_artifact(request: web.Request) -> web.StreamResponse:
     except BusError as error:
         if not response.prepared:
             raise
-        log.warning("artifact cut off", run=run.id, error=str(error))
+        log.warning("artifact not sent", run=run.id, error=str(error))
         if request.transport is not None:
             request.transport.abort()  # the client must not take the part for the whole
     return response
@@ -83,18 +83,18 @@ async def _run(request: web.Request) -> RunRecord:
     return (await run_with_id(request.app[MODEL], request.match_info["id"])).run
 
 
-async def _manifest(request: web.Request, run: RunRecord) -> Manifest:
+async def _manifest(request: web.Request, run: RunRecord) -> ArtifactManifest:
     if not run.is_over:
         raise RequestRefused(404, f"run {run.id} is not over; its artifacts come with its end.")
     if run.artifacts_count is None:
-        return Manifest()
+        return ArtifactManifest()
     found = await request.app[MODEL].artifacts(run)
     if found is None:
         raise RequestRefused(404, f"the artifacts of run {run.id} are not stored any more, or cannot be read.")
     return found
 
 
-def _headers(artifact: Artifact) -> dict[str, str]:
+def _headers(artifact: StoredArtifact) -> dict[str, str]:
     name = artifact.path.rsplit("/", 1)[-1]
     is_plain = _MEDIA_TYPE.fullmatch(artifact.media_type) is not None
     return {

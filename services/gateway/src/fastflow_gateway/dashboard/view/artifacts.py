@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.runs.artifacts import Artifact
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_gateway.dashboard.view import results, words
 
 Kind: TypeAlias = Literal["json", "table", "text", "picture", "frame", ""]
@@ -39,7 +39,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """Not all of it is shown."""
 
 
-def kind_of(artifact: Artifact) -> Kind:
+def kind_of(artifact: StoredArtifact) -> Kind:
     """Return how a file with this name and size is shown; empty: it is only a download."""
     ending = _ending(artifact.path)
     if ending in _PICTURES or ending in _FRAMES:
@@ -51,7 +51,7 @@ def kind_of(artifact: Artifact) -> Kind:
     return "json" if ending == ".json" else "text" if ending in _TEXTS else ""
 
 
-def embedded_type(artifact: Artifact, data: bytes) -> str | None:
+def embedded_type(artifact: StoredArtifact, data: bytes) -> str | None:
     """Return the media type under which a picture or a page is sent; None: its content is something else."""
     ending = _ending(artifact.path)
     if ending in _FRAMES:
@@ -60,7 +60,7 @@ def embedded_type(artifact: Artifact, data: bytes) -> str | None:
     return wanted if wanted is not None and wanted == _picture_type(data) else None
 
 
-def preview(artifact: Artifact, head: bytes) -> Preview:
+def preview(artifact: StoredArtifact, head: bytes) -> Preview:
     """Return what is shown of a file, from its first ``HEAD_BYTES``."""
     kind, is_cut = kind_of(artifact), artifact.size_bytes > len(head)
     if kind in ("picture", "frame", ""):
