@@ -63,6 +63,7 @@ class FoldersContract:
         ("source", "problem"),
         [
             ("os.symlink('/etc/passwd', 'bad')", "'bad' is a link; only regular files are kept."),
+            ("os.symlink('nowhere', 'bad')", "'bad' is a link; only regular files are kept."),
             ("os.symlink('good', 'bad')", "'bad' is a link; only regular files are kept."),
             ("os.symlink('/etc', 'bad')", "'bad' is a link; only regular files are kept."),
             ("os.symlink('.', 'bad')", "'bad' is a link; only regular files are kept."),
@@ -105,6 +106,18 @@ class FoldersContract:
         session, channel, exited = await ended(place, source)
         assert [file.path for file in exited.folders["out"].files] == ["A", "a", "b", "c"]
         assert [await read(session, exited, number) for number in range(4)] == [b"1", b"2", b"3", bytes(5)]
+        await channel.close()
+
+    async def test_names_that_other_systems_refuse_are_kept(self, place: Place) -> None:
+        """Colons, quotes, stars, other alphabets, spaces at the end."""
+        names = sorted(
+            ['a:b "c" <d>|*?.txt', "第1组可用账号表.txt", "x\u202fAM.png", "end ", ".hidden", "-rf", "back\\slash"]
+        )
+        session, channel, exited = await ended(place, f"for name in {names!r}: open(name, 'w').write(name)")
+        assert [file.path for file in exited.folders["out"].files] == names
+        assert [await read(session, exited, number) for number in range(len(names))] == [
+            each.encode() for each in names
+        ]
         await channel.close()
 
     @pytest.mark.parametrize(

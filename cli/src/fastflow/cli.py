@@ -29,6 +29,7 @@ COMMANDS = {
     "run": ("fastflow.commands.start:run", "Start a pipeline."),
     "logs": ("fastflow.commands.runs:logs", "Show a run's log."),
     "result": ("fastflow.commands.runs:result", "Print a run's result."),
+    "artifacts": ("fastflow.commands.artifacts:artifacts", "List a run's files, or download them."),
     "pipelines": ("fastflow.commands.pipelines:pipelines", "List pipelines: when they run next, how they ran last."),
     "ps": ("fastflow.commands.runs:ps", "List runs."),
     "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),

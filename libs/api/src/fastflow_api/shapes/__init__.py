@@ -57,6 +57,8 @@ from fastflow_api.shapes.pipelines import (
     Webhook,
 )
 from fastflow_api.shapes.runs import (
+    Artifact,
+    Artifacts,
     Attempt,
     ErrorType,
     Limits,
@@ -99,6 +101,8 @@ from fastflow_api.shapes.versions import (
 __all__ = [
     "HIDDEN",
     "Accepted",
+    "Artifact",
+    "Artifacts",
     "Attempt",
     "Backfill",
     "BackfillBody",

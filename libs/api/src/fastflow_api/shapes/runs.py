@@ -140,12 +140,35 @@ class Run(Shape, frozen=True, kw_only=True):
     """The label that the last attempt wrote to the file ``FASTFLOW_ROUTE_FILE``."""
     result_bytes: int | None = None
     """Size of its result; null: it has none, or is not over."""
+    artifacts_count: int | None = None
+    """Files that it left; null: none, or it is not over."""
+    artifacts_bytes: int = 0
+    """Size of these files together."""
     env_vars: dict[str, str]
     """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
     """Parameters given with the trigger; every value is ``***``."""
     operation_id: str | None = None
     """The operation that started it, such as a backfill."""
+
+
+class Artifact(Shape, frozen=True, kw_only=True):
+    """A file that a run left in the folder ``FASTFLOW_ARTIFACTS_DIR``."""
+
+    path: str
+    """Relative to the folder, with ``/``."""
+    size_bytes: int
+    sha256: str
+    media_type: str
+    """What its name says; its content may be anything."""
+
+
+class Artifacts(Shape, frozen=True, kw_only=True):
+    """All files that a run left."""
+
+    artifacts: tuple[Artifact, ...]
+    problems: tuple[str, ...]
+    """A sentence for each file that is not among them."""
 
 
 class Skip(Shape, frozen=True, kw_only=True):

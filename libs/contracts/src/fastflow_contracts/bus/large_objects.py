@@ -47,7 +47,7 @@ class StoreFull(Rejected):
     """The store has no room for the object."""
 
 
-class Written(NamedTuple):
+class StoredObject(NamedTuple):
     """A stored object."""
 
     name: str
@@ -64,7 +64,7 @@ class LargeObjects:
         self._stream = object_stream(store)
         self._objects = ObjectStore(bus, store)
 
-    async def put(self, parts: AsyncIterable[bytes]) -> Written:
+    async def put(self, parts: AsyncIterable[bytes]) -> StoredObject:
         """Store the bytes of *parts*, which may have any size. One chunk at a time is under way.
 
         What *parts* raises comes out, and nothing is stored then.
@@ -93,7 +93,7 @@ class LargeObjects:
         # After any other trouble the chunks stay: the note may be stored though its answer is lost.
         if not is_new:
             await self._objects.remove_chunks(writer.upload)
-        return Written(writer.name, writer.size)
+        return StoredObject(writer.name, writer.size)
 
     async def read(self, name: str) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of *name*, chunk by chunk. The hash is checked at the end.
@@ -170,18 +170,14 @@ class LargeObjects:
                 sequence, found = await self._objects.last_note(name)
                 if found is not None and found.upload == writer.upload:  # the answer was lost
                     return True
-                is_there = (
-                    found is not None
-                    and found.upload != ""
-                    and found.size == writer.size
-                    and await self._objects.is_whole(found)
-                )
-            upload = found.upload if found is not None and is_there else writer.upload
+                if found is not None and (found.size != writer.size or not await self._objects.is_whole(found)):
+                    found = None
+            upload = found.upload if found is not None and found.upload else writer.upload
             text = json.dumps(_note(self._bucket, writer, upload)).encode()
             with contextlib.suppress(RevisionConflict):
-                headers = {Header.ROLLUP: MSG_ROLLUP_SUBJECT}
+                headers: dict[str, str] = {Header.ROLLUP: MSG_ROLLUP_SUBJECT}
                 await _stored(self._bus, subject, text, expect=sequence, headers=headers)
-                return not is_there
+                return upload == writer.upload
         raise Unavailable(f"object {name} could not be stored: other writers were first; try again.")
 
 

@@ -59,7 +59,7 @@ NOTE = Codec(_ObjectNote)
 
 
 class Upload(NamedTuple):
-    """One stored object. ``sequence``: its note's; ``upload``: in the subject of the chunks, empty if it was deleted."""
+    """One stored object. ``sequence``: its note's; ``upload``: in the subject of the chunks; empty: deleted."""
 
     sequence: int
     upload: str

@@ -271,13 +271,12 @@ async def ensure(
         raise WrongTopology("an installation's name is 8 to 64 characters of a-z and 0-9.")
     for stream in STREAMS:
         wanted = replace(stream, num_replicas=replicas)
-        assert wanted.name is not None
         try:
             is_artifacts = wanted.name == object_stream(subjects.ARTIFACTS)
             if is_artifacts and artifacts_bytes is not None:
                 wanted = replace(wanted, max_bytes=artifacts_bytes)
             try:
-                found = await js.stream_info(wanted.name)
+                found = await js.stream_info(stream.name or "")
             except NotFoundError:
                 await js.add_stream(wanted)
             else:

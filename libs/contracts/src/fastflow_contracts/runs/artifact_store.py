@@ -15,9 +15,9 @@ from fastflow_contracts.runs.artifacts import (
     MANIFEST,
     MANIFEST_BYTES_MAX,
     PROBLEMS_MAX,
-    Artifact,
+    ArtifactManifest,
     BadArtifact,
-    Manifest,
+    StoredArtifact,
     check_path,
     media_type_of,
 )
@@ -40,7 +40,7 @@ class ArtifactStore:
         """Begin to take the files of one attempt."""
         return Gathering(self._objects)
 
-    async def manifest(self, run: RunRecord) -> Manifest | None:
+    async def manifest(self, run: RunRecord) -> ArtifactManifest | None:
         """Return what *run* left; None if it left nothing, or is not over.
 
         Of a run with ``artifacts_count``, None means that it is gone or unreadable. Raises ``BusError``.
@@ -51,7 +51,7 @@ class ArtifactStore:
         entry = await self._bus.get(subjects.RUNS, subjects.artifacts_key(run.ref), is_exact=True)
         return None if entry is None else decoded(MANIFEST, entry.value, where=f"{subjects.RUNS}/{entry.key}")
 
-    def open(self, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+    def open(self, artifact: StoredArtifact) -> AsyncGenerator[bytes, None]:
         """Yield the content in pieces. Its hash is checked at the end.
 
         Raises:
@@ -68,10 +68,10 @@ class Gathering:
         self._objects = objects
         self._clock = clock
         self._began = clock()
-        self._artifacts: dict[str, Artifact] = {}
+        self._artifacts: dict[str, StoredArtifact] = {}
         self._bytes = 0
 
-    async def put(self, path: str, chunks: AsyncIterable[bytes]) -> Artifact:
+    async def put(self, path: str, chunks: AsyncIterable[bytes]) -> StoredArtifact:
         """Store one file; its pieces may have any size.
 
         What *chunks* raises comes out, and nothing of the file is stored then.
@@ -86,7 +86,7 @@ class Gathering:
             raise BadArtifact(f"{path!r} is there twice.")
         if len(self._artifacts) >= ARTIFACTS_MAX:
             raise BadArtifact(f"{path!r} is beyond {ARTIFACTS_MAX:,} files; pack them into one, such as a zip file.")
-        room = len(MANIFEST.encode(Manifest(artifacts=(_artifact(path, "0" * 64, 2**53),))))
+        room = len(MANIFEST.encode(ArtifactManifest(artifacts=(_artifact(path, "0" * 64, 2**53),))))
         if self._bytes + room > MANIFEST_BYTES_MAX:
             raise BadArtifact(f"{path!r} is one name too many: they are too long together; pack the files into one.")
         written = await self._objects.put(chunks)
@@ -95,7 +95,7 @@ class Gathering:
         self._bytes += room
         return artifact
 
-    def manifest(self, problems: Iterable[str] = ()) -> Manifest | None:
+    def manifest(self, problems: Iterable[str] = ()) -> ArtifactManifest | None:
         """Return what was stored; None if that is nothing, and nothing stayed behind.
 
         Args:
@@ -109,8 +109,10 @@ class Gathering:
         said = tuple(problem[:400] for problem in problems)[:PROBLEMS_MAX]
         if not self._artifacts and not said:
             return None
-        return Manifest(artifacts=tuple(self._artifacts[path] for path in sorted(self._artifacts)), problems=said)
+        return ArtifactManifest(
+            artifacts=tuple(self._artifacts[path] for path in sorted(self._artifacts)), problems=said
+        )
 
 
-def _artifact(path: str, sha256: str, size: int) -> Artifact:
-    return Artifact(path=path, size_bytes=size, sha256=sha256, media_type=media_type_of(path))
+def _artifact(path: str, sha256: str, size: int) -> StoredArtifact:
+    return StoredArtifact(path=path, size_bytes=size, sha256=sha256, media_type=media_type_of(path))

@@ -29,7 +29,7 @@ class BadArtifact(FastFlowError):
     """A file cannot be an artifact. The message is a sentence that says why."""
 
 
-class Artifact(Fact, frozen=True, kw_only=True):
+class StoredArtifact(Fact, frozen=True, kw_only=True):
     """One file."""
 
     path: str
@@ -40,10 +40,10 @@ class Artifact(Fact, frozen=True, kw_only=True):
     """What its name says. Its content may be anything."""
 
 
-class Manifest(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class ArtifactManifest(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """All files that one run left."""
 
-    artifacts: tuple[Artifact, ...] = ()
+    artifacts: tuple[StoredArtifact, ...] = ()
     problems: tuple[str, ...] = ()
     """A sentence for each file that is not among them."""
 
@@ -53,7 +53,7 @@ class Manifest(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return sum(each.size_bytes for each in self.artifacts)
 
 
-MANIFEST = Codec(Manifest)
+MANIFEST = Codec(ArtifactManifest)
 
 
 def check_path(path: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fastflow_contracts.runs.artifacts import Artifact
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.result import raw
 from fastflow_contracts.runs.run import ArtifactsOf, Ended, ParentRun, RunRecord
 
@@ -32,7 +32,7 @@ def parent_run(run: RunRecord, *, artifacts_of: ArtifactsOf | None = None) -> Pa
     )
 
 
-def finished_event(run: RunRecord, result: bytes | None = None, artifacts: Iterable[Artifact] = ()) -> bytes:
+def finished_event(run: RunRecord, result: bytes | None = None, artifacts: Iterable[StoredArtifact] = ()) -> bytes:
     """The end of *run*, which must be over, as a CloudEvent in JSON. Its fields are named as in the HTTP API.
 
     Args:
@@ -72,6 +72,6 @@ def finished_event(run: RunRecord, result: bytes | None = None, artifacts: Itera
         "id": run.id,
         "time": run.state.at,
         "datacontenttype": "application/json",
-        "data": {"run": data, "result": raw(result), "artifacts": msgspec.to_builtins(tuple(artifacts))},
+        "data": {"run": data, "artifacts": msgspec.to_builtins(tuple(artifacts)), "result": raw(result)},
     }
     return msgspec.json.encode(event)

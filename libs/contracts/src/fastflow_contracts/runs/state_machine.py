@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fastflow_contracts.base import Fact
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.format.retry import delay_s
-from fastflow_contracts.runs.artifacts import Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.run import (
     RESTART,
     AttemptRecord,
@@ -58,7 +58,7 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     route: str | None = None
     result: bytes | None = None
     """The JSON that the script wrote. It counts if the run ends with this attempt."""
-    artifacts: Manifest | None = None
+    artifacts: ArtifactManifest | None = None
     """The files that the script left. They count as ``result``."""
     state: LeftState | None = None
     """The state that it left, if it changed. It counts if the run succeeds."""

@@ -22,7 +22,19 @@ from fastflow_gateway.api import (
     versions,
     webhooks,
 )
-from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
+from fastflow_gateway.api.runs import (
+    artifacts,
+    cells,
+    ids,
+    log,
+    log_lines,
+    publish,
+    result,
+    runs,
+    samples,
+    start,
+    stream,
+)
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -43,6 +55,7 @@ ROUTES: tuple[Route, ...] = (
     *samples.ROUTES,
     *cells.ROUTES,
     *result.ROUTES,
+    *artifacts.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,

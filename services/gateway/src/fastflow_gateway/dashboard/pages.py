@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fastflow_gateway.dashboard import (
     again_page,
+    artifact_page,
     graph_page,
     links_form,
     live,
@@ -74,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     *again_page.ROUTES,
     *operations_page.ROUTES,
     *output_frame.ROUTES,
+    *artifact_page.ROUTES,
     *graph_page.ROUTES,
     *runners_page.ROUTES,
     *schedules_page.ROUTES,

@@ -115,6 +115,7 @@ def _environment() -> jinja2.Environment:
     made.filters |= {
         "bytes_text": bytes_text,
         "ago": lambda at: ago(at, now()),
+        "bytes": bytes_text,
         "cycle_words": graph_words.cycle_words,
         "commit": words.commit,
         "countdown": lambda at: countdown(at, now()),

@@ -67,6 +67,8 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         route=route_of(record),
         operation_id=order.operation_id,
         result_bytes=record.result_bytes,
+        artifacts_count=record.artifacts_count,
+        artifacts_bytes=record.artifacts_bytes,
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )

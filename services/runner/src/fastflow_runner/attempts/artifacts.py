@@ -15,7 +15,7 @@ from fastflow_contracts.bus.errors import BusError, Rejected, Unavailable
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.artifact_store import ArtifactStore, Gathering
-from fastflow_contracts.runs.artifacts import Artifact, BadArtifact, Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact
 from fastflow_contracts.runs.run import ArtifactsOf
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_runner.attempts.folder_reader import FolderReader
@@ -113,14 +113,14 @@ async def parent_artifacts(runs: RunStore, store: ArtifactStore, of: ArtifactsOf
     return ParentArtifacts(folder, lambda file: _content(store, of, found[file.path]))
 
 
-async def _manifest(runs: RunStore, store: ArtifactStore, of: ArtifactsOf) -> Manifest:
+async def _manifest(runs: RunStore, store: ArtifactStore, of: ArtifactsOf) -> ArtifactManifest:
     while True:
         try:
             run = (await runs.load(RunRef(of.pipeline, of.run_id))).run
             manifest = await store.manifest(run)
             if manifest is None and run.artifacts_count is not None:
                 raise ArtifactsMissing(f"the list of the artifacts of run {of.run_id} is gone or cannot be read.")
-            return manifest or Manifest()
+            return manifest or ArtifactManifest()
         except (NoSuchRun, Unreadable) as error:
             raise ArtifactsMissing(
                 f"the artifacts of run {of.run_id} of {of.pipeline}, which this run needs, were removed; "
@@ -131,7 +131,7 @@ async def _manifest(runs: RunStore, store: ArtifactStore, of: ArtifactsOf) -> Ma
         await pause()
 
 
-async def _content(store: ArtifactStore, of: ArtifactsOf, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+async def _content(store: ArtifactStore, of: ArtifactsOf, artifact: StoredArtifact) -> AsyncGenerator[bytes, None]:
     """Yield the content of an artifact. Goes on where it was once the bus is back."""
     done_bytes = 0
     while True:

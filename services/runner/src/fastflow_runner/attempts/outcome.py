@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
-from fastflow_contracts.runs.artifacts import Manifest
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.state_machine import AttemptOutcome
@@ -41,7 +41,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 class LeftArtifacts(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the artifacts of an attempt."""
 
-    manifest: Manifest | None = None
+    manifest: ArtifactManifest | None = None
     problems: tuple[str, ...] = ()
     """A sentence for each thing that stays behind."""
     was_stopped: bool = False

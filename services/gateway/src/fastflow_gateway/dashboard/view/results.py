@@ -55,6 +55,11 @@ def shown(result: bytes | None) -> ShownResult | None:
     return ShownResult(kept, len(lines) - len(kept), is_open, bytes_text(len(result)), table)
 
 
+def indented(text: str) -> str:
+    """Return JSON with one member a line and numbers as they are written. Raises ``ValueError``, ``RecursionError``."""
+    return _indented(json.loads(text, parse_int=_Digits, parse_float=_Digits), "")
+
+
 class _Digits(str):
     """A number as it was written: nothing is rounded."""
 

@@ -1,13 +1,14 @@
 """Process 1 of every sandbox: receives one job, runs it as a child process and reports, all in frames.
 
 Standard library only, Python 3.9 or newer, so that a bare image can run it. It is started as a folder,
-``python -I -S .../supervisor``. It knows nothing of the bus, Docker or the rest of a run. Ten parts and the object
+``python -I -S .../supervisor``. It knows nothing of the bus, Docker or the rest of a run. Eleven parts and the object
 that joins them:
 
 ==============  ==================================================================================================
 ``frames``      bytes to frames and back, and the window of unacknowledged output; the runner imports it
 ``link``        descriptors 0 and 1: frames from the runner and frames to it, sent again after each attach
 ``intake``      the job's bytes become files and a folder
+``failure``     what keeps user code from starting, and which names are safe
 ``delivery``    the folders that the job brings along
 ``collection``  the folders that go back: what the script left in them, and its bytes when the runner asks
 ``child``       the script's process and all that it starts: start, signals, reaping

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from .intake import SetupFailed, safe_name
+from .failure import SetupFailed, safe_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ import fcntl
 import os
 import stat
 
+from .delivery import FolderDelivery
+from .failure import SetupFailed, safe_name
 from .lean import sha256, suppress
 
 TYPE_CHECKING = False
@@ -16,18 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .delivery import FolderDelivery
-
 BLOCK_BYTES = 512
 """Of a tar."""
-
-
-class SetupFailed(Exception):
-    """User code could not start; the message is for the run's owner."""
-
-    def __init__(self, message: str, exit_code: int = 126) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def hold(path: str, byte: int, python: str) -> bool:
@@ -63,8 +55,6 @@ class JobIntake:
         self._missing_bytes: int = self._files_bytes + (job["bundle"]["size_bytes"] if job["bundle"] else 0)
         self._delivery: FolderDelivery | None = None
         if folders := job.get("folders"):  # an older runner does not send folders
-            from .delivery import FolderDelivery
-
             self._delivery = FolderDelivery(folders, work)
         self._received_bytes = 0
         self._sha256 = sha256()
@@ -164,13 +154,6 @@ def read_answer(path: str, bytes_max: int) -> bytes:
         return os.read(file, bytes_max + 1)
     finally:
         os.close(file)
-
-
-def safe_name(name: str) -> str:
-    """Return *name* if it is a single, visible part of a path. Raises ``SetupFailed``."""
-    if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise SetupFailed(f"{name!r} is not a file name.")
-    return name
 
 
 def unpack(tar: Any, directory: str) -> None:

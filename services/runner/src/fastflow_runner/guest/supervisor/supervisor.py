@@ -12,8 +12,9 @@ import resource
 
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
+from .failure import SetupFailed
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
-from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer, release
+from .intake import JobIntake, answer_path, hold, read_answer, release
 from .lean import loads, signal
 from .link import RunnerLink, complain
 from .meters import Usage
