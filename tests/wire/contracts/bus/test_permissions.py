@@ -114,7 +114,8 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.OBJ_ff_bundles": {SYNCER, RUNNER, GATEWAY},
     f"{JS}.DIRECT.GET.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
     "$O.ff_states.M.x": {RUNNER},
-    f"{JS}.STREAM.PURGE.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
+    "$O.ff_states.C.x": {SCHEDULER, RUNNER, GATEWAY},
+    f"{JS}.STREAM.MSG.GET.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
     "$JS.FC.OBJ_ff_bundles.x.y": NOBODY,
     # Consumers: whoever creates one chooses where the server publishes.
     **{
@@ -158,6 +159,7 @@ WHO: Final[dict[str, set[User]]] = {
         for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "PEER.REMOVE")
     },
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
+    f"{JS}.STREAM.PURGE.OBJ_ff_states": {SCHEDULER, RUNNER, GATEWAY},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
     f"{JS}.STREAM.PURGE.KV_ff_inputs": {SCHEDULER},
     f"{JS}.STREAM.PURGE.KV_ff_pipelines": {SYNCER},
