@@ -144,3 +144,7 @@ def test_a_state_is_downloaded_and_reset(there: Rules, tmp_path: Path) -> None:
     target.unlink()
     assert there.there.command("state", "reset", "--download", str(target), "--version", "1").returncode == 0
     assert tarfile.is_tarfile(target)
+    page = there.page("/pipelines/reset")
+    assert all(
+        text in page for text in ("Version 2", "Version 1", "1 file, 3 B", 'download aria-label="Download version 1"')
+    )
