@@ -206,3 +206,21 @@ async def test_a_file_with_any_name_is_reached_by_the_links_of_its_page(bus: Bus
             assert answer.headers.getall("Content-Disposition")[0].endswith(quote(name.rsplit("/", 1)[-1], safe=""))
     assert linked == set(NAMES)
     assert pages == {200}
+
+
+async def test_a_file_that_is_too_old_is_missed_with_a_reason(bus: Bus) -> None:
+    """Its name stays with the run; neither the page nor a download takes nothing for its content."""
+    run = await a_run_with(bus, {"a.csv": b"a,b\n", "b.html": b"<p>b", "c.bin": b"c"})
+    later = ArtifactCollector(bus, keep=timedelta(days=1), clock=lambda: datetime.now(UTC) + timedelta(days=2))
+    assert await later.collect() == 3
+    async with running_gateway(bus) as http:
+        assert (await http.get(f"/runs/{run.id}")).status == 200
+        found = [
+            await http.get(path)
+            for path in (
+                f"/runs/{run.id}/artifacts/a.csv",
+                f"/runs/{run.id}/artifact-content/b.html",
+                *(f"/api/runs/{run.id}/artifacts/{name}" for name in ("a.csv", "b.html", "c.bin")),
+            )
+        ]
+    assert [(answer.status, "is not stored any more" in answer.json["detail"]) for answer in found] == [(404, True)] * 5
