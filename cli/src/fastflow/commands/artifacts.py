@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from contextlib import aclosing
 from pathlib import Path
 
@@ -58,4 +59,4 @@ def artifacts(
 
 def _plain(text: str) -> str:
     """*text* without what a terminal would obey."""
-    return "".join(each if each.isprintable() else "�" for each in text)
+    return "".join(each if each.isprintable() or unicodedata.category(each) == "Zs" else "�" for each in text)

@@ -7,6 +7,7 @@ content is in an object store, under its hash.
 from __future__ import annotations
 
 import mimetypes
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -21,6 +22,8 @@ PATH_BYTES_MAX: Final = 1024
 MANIFEST_BYTES_MAX: Final = 256 * 1024
 PROBLEMS_MAX: Final = 20
 _UNKNOWN: Final = "application/octet-stream"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What the supervisor in the sandbox leaves behind, too. Spaces of any kind may be in a name."""
 _TYPES: Final = mimetypes.MimeTypes()
 """Of Python itself: the files of the system differ from host to host."""
 
@@ -66,7 +69,7 @@ def check_path(path: str) -> str:
         raise BadArtifact(f"the path {path[:80]!a}… has more than {PATH_BYTES_MAX:,} bytes; shorten it.")
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise BadArtifact(f"{path[:80]!a} is no relative path; name the file without . and .. in its path.")
-    if not path.isprintable():
+    if _CONTROL.search(path) is not None:
         raise BadArtifact(f"the name {path[:80]!a} has control characters; rename the file.")
     return path
 

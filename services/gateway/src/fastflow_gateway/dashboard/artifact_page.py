@@ -7,11 +7,12 @@ from typing import Final
 
 from aiohttp import web
 
+from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import artifacts as view
-from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.errors import RequestRefused, no_content
 from fastflow_gateway.http.middleware import POLICY
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
@@ -67,11 +68,14 @@ async def _artifact(request: web.Request) -> tuple[RunRecord, StoredArtifact]:
 async def _head(request: web.Request, artifact: StoredArtifact, most: int) -> bytes:
     """The first bytes; the rest is not read."""
     head = bytearray()
-    async with aclosing(request.app[MODEL].content(artifact)) as pieces:
-        async for piece in pieces:
-            head += piece
-            if len(head) >= most:
-                break
+    try:
+        async with aclosing(request.app[MODEL].content(artifact)) as pieces:
+            async for piece in pieces:
+                head += piece
+                if len(head) >= most:
+                    break
+    except Rejected as error:
+        raise no_content(artifact.path, error) from error
     return bytes(head[:most])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -168,3 +170,57 @@ async def test_of_a_large_table_only_the_beginning_is_read(bus: Bus) -> None:
     async with running_gateway(bus) as http:
         page = await http.get(f"/runs/{run.id}/artifacts/large.csv")
     assert (page.text.count("<tr>"), "Only the beginning is shown" in page.text) == (200, True)
+
+
+NAMES = [
+    "win64 Build.zip",
+    "probe-土-x.csv",
+    "Generated schema (C#).txt",
+    "a&b=c?d#e.txt",
+    "100%20.txt",
+    "50%.txt",
+    "<0x7fd1fb77a610>_TEST.txt",
+    'say "hi"; filename=x.exe.txt',
+    "Screenshot 9.41\u202fAM.txt",
+    "a\u00a0b.txt",
+    "back\\slash.txt",
+    "a:b*c|d.txt",
+    ".hidden/...txt",
+    "e\u0301.txt",
+    "\u00e9.txt",
+    "x\u202etxt.exe.txt",
+    "artifacts/artifacts",
+]
+
+
+async def test_a_file_with_any_name_is_reached_by_the_links_of_its_page(bus: Bus) -> None:
+    run = await a_run_with(bus, {name: name.encode() for name in NAMES})
+    async with running_gateway(bus) as http, Client(http.url, TOKEN) as client:
+        listed = (await http.get(f"/runs/{run.id}")).text
+        links = [html.unescape(link) for link in re.findall(rf'href="(/api/runs/{run.id}/artifacts/[^"]*)"', listed)]
+        linked = {(await http.get(link)).text for link in links}
+        pages = {(await http.get(link.removeprefix("/api"))).status for link in links}
+        for name in NAMES:
+            assert b"".join([piece async for piece in client.artifact(run.id, name)]) == name.encode()
+            answer = await http.get(f"/api/runs/{run.id}/artifacts/{quote(name)}")
+            assert answer.headers.getall("Content-Disposition")[0].endswith(quote(name.rsplit("/", 1)[-1], safe=""))
+    assert linked == set(NAMES)
+    assert pages == {200}
+
+
+async def test_a_file_that_is_too_old_is_missed_with_a_reason(bus: Bus) -> None:
+    """Its name stays with the run; neither the page nor a download takes nothing for its content."""
+    run = await a_run_with(bus, {"a.csv": b"a,b\n", "b.html": b"<p>b", "c.bin": b"c"})
+    later = ArtifactCollector(bus, keep=timedelta(days=1), clock=lambda: datetime.now(UTC) + timedelta(days=2))
+    assert await later.collect() == 3
+    async with running_gateway(bus) as http:
+        assert (await http.get(f"/runs/{run.id}")).status == 200
+        found = [
+            await http.get(path)
+            for path in (
+                f"/runs/{run.id}/artifacts/a.csv",
+                f"/runs/{run.id}/artifact-content/b.html",
+                *(f"/api/runs/{run.id}/artifacts/{name}" for name in ("a.csv", "b.html", "c.bin")),
+            )
+        ]
+    assert [(answer.status, "is not stored any more" in answer.json["detail"]) for answer in found] == [(404, True)] * 5

@@ -11,11 +11,11 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_api.formatting import file_name
-from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.errors import RequestRefused, no_content
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.http.sse import write
@@ -72,6 +72,8 @@ async def read_artifact(request: web.Request) -> web.StreamResponse:
         pass
     except BusError as error:
         if not response.prepared:
+            if isinstance(error, Rejected):
+                raise no_content(found.path, error) from error
             raise
         log.warning("artifact not sent", run=run.id, error=str(error))
         if request.transport is not None:

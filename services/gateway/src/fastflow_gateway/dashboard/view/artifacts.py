@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
@@ -25,7 +26,8 @@ _PICTURES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/j
     ".webp": "image/webp"
 }
 _FRAMES: Final = {".html": "text/html", ".htm": "text/html", ".svg": "image/svg+xml"}
-_TABLES: Final = {".csv": ",", ".tsv": "\t"}
+_TABLES: Final = {".csv": ",;\t", ".tsv": "\t"}
+"""What may be between two cells."""
 _TEXTS: Final = frozenset({".txt", ".log", ".md", ".jsonl", ".ndjson", ".yaml", ".yml", ".toml", ".xml", ".py", ".sql"})
 
 
@@ -65,11 +67,12 @@ def preview(artifact: StoredArtifact, head: bytes) -> Preview:
     kind, is_cut = kind_of(artifact), artifact.size_bytes > len(head)
     if kind in ("picture", "frame", ""):
         return Preview(kind=kind)
-    if b"\0" in head:
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = head.decode(encoding, "replace")
+    if "\0" in text:
         return Preview(kind="")
-    text = head.decode("utf-8-sig", "replace")
     if kind == "table":
-        rows, more = _rows(text, _TABLES[_ending(artifact.path)], is_cut)
+        rows, more = _rows(text, _delimiter(artifact.path, text), is_cut)
         if rows:
             return Preview(kind="table", rows=rows, is_cut=is_cut or more)
     if kind == "json" and not is_cut:
@@ -80,21 +83,25 @@ def preview(artifact: StoredArtifact, head: bytes) -> Preview:
     return Preview(kind="text", lines=shown, is_cut=is_cut or len(lines) > LINES_MAX)
 
 
+def _delimiter(path: str, text: str) -> str:
+    """The one that is most often in the first line: programs in much of Europe write semicolons into CSV."""
+    first = text.partition("\n")[0]
+    return max(_TABLES[_ending(path)], key=first.count)
+
+
 def _rows(text: str, delimiter: str, is_cut: bool) -> tuple[tuple[tuple[str, ...], ...], bool]:
-    """The first rows, and whether there are more. The last line of a cut text is not whole."""
-    lines = text.splitlines(keepends=True)
+    """The first rows, and whether there are more. The last row of a cut text is not whole."""
     rows: list[tuple[str, ...]] = []
     more = False
     try:
-        for row in csv.reader(lines[:-1] if is_cut else lines, delimiter=delimiter):
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
             if len(rows) == ROWS_MAX:
-                more = True
-                break
+                return tuple(rows), True
             more = more or len(row) > COLUMNS_MAX
             rows.append(tuple(words.plain(each[:LINE_CHARACTERS_MAX]) for each in row[:COLUMNS_MAX]))
     except csv.Error:
         return (), False
-    return tuple(rows), more
+    return tuple(rows[:-1] if is_cut else rows), more
 
 
 def _ending(path: str) -> str:
