@@ -38,6 +38,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
     "fastflow_scheduler": {
         "starting": frozenset({"settings"}),
         "schedules": frozenset({"settings", "starting"}),
+        "events": frozenset({"settings", "schedules", "starting"}),
         "followups": frozenset({"settings", "starting"}),
         "maintenance": frozenset({"settings", "starting"}),
         "operations": frozenset({"settings", "starting"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
@@ -25,6 +26,7 @@ from fastflow_contracts.starting.admission import Defaults
 from fastflow_contracts.starting.ceilings import Ceilings
 from fastflow_contracts.starting.hint_queue import HintQueue
 from fastflow_scheduler.command_consumer import CommandConsumer
+from fastflow_scheduler.events.listener import EventListener
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
 from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector
@@ -35,6 +37,7 @@ from fastflow_scheduler.maintenance.state_collector import StatesCollector
 from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
+from fastflow_scheduler.schedules.share import Share
 from fastflow_scheduler.settings import SchedulerSettings
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 from fastflow_scheduler.starting.redriver import Redriver
@@ -64,7 +67,8 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         chain_waiting=settings.chain_waiting_runs_max,
     )
     room = Room(bus, full_percent=settings.runs_full_percent)
-    evaluator = ExpressionEvaluator()
+    evaluator, filters = ExpressionEvaluator(), ExpressionEvaluator()
+    share = Share(uuid.uuid4().hex)
     starter = Starter(
         *(bus, runs, defaults),
         active=active,
@@ -90,9 +94,10 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
 
     parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "triggers": lambda: triggers().serve(),
+        "events": lambda: EventListener(bus, starter, filters, share).serve(),
         "commands": lambda: CommandConsumer(bus, runs).serve(),
         "run-ended": lambda: run_ended().serve(),
-        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart).serve(),
+        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart, share=share).serve(),
         "reconcile": lambda: reconciler().serve(),
         "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
@@ -110,3 +115,4 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         await run_until(stop, work(), bus=bus)
     finally:
         await evaluator.close()
+        await filters.close()

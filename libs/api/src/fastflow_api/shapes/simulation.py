@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from fastflow_api.shapes.base import Shape
+from fastflow_api.shapes.bodies import Body
 
 SlotChange: TypeAlias = Literal["skipped", "moved", "once", "twice"]
 Change: TypeAlias = Literal["added", "removed", "changed", "affected"]
@@ -142,7 +143,7 @@ class SimulationComparison(Shape, frozen=True, kw_only=True):
     differences: tuple[SimulatedDifference, ...]
 
 
-class SimulationBody(Shape, frozen=True, kw_only=True):
+class SimulationBody(Body, frozen=True, kw_only=True):
     """Pipelines to simulate in the place of those that are deployed."""
 
     days: int = 7
