@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ConcurrencySpec, FixedDelay
-from fastflow_contracts.runs.run import RunRecord, RunStatus
+from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord, RunStatus
 from fastflow_contracts.runs.state.archive import unpack
 from fastflow_contracts.runs.state.store import StateStore
+from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from tests.chaos.world import World
 from tests.support.processes import Service
 from tests.support.profile import lasting
 
 RUNS: Final = lasting(40, long=1_000)
-KILLS_EVERY_S: Final = 2.0
+ENDS_BEFORE_KILL: Final = lasting(4, long=20)
+"""At most so many runs end between two kills."""
+RUNNERS: Final = ("one", "two")
+LOOKED_AT: Final = 20
+"""Runs that may be at work, because all before them are over."""
 COUNTER: Final = PipelineName("counter")
 MAIN: Final = """\
 import os, time
@@ -34,11 +41,9 @@ async def test_a_counter_ends_at_the_number_of_runs_that_succeeded(here: World) 
     """Whoever was killed, at whatever step: no success is lost, and none counts twice."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
-    services = [
-        *(here.scheduler() for _ in range(3)),
-        *(here.runner(name, sandbox="process") for name in ("one", "two")),
-    ]
-    await here.running(*services)
+    runners = {name: here.runner(name, sandbox="process") for name in RUNNERS}
+    schedulers = [here.scheduler() for _ in range(3)]
+    await here.running(*runners.values(), *schedulers)
     await here.pipeline(
         COUNTER,
         MAIN,
@@ -47,13 +52,14 @@ async def test_a_counter_ends_at_the_number_of_runs_that_succeeded(here: World) 
         retry_attempts=50,
         retry_strategy=FixedDelay(delay=0.1),
     )
-    killing = asyncio.create_task(_kill(random.Random(seed), services))
-    try:
-        refs = [await here.start(COUNTER, key=str(number)) for number in range(RUNS)]
-        ended = [await here.end(ref, within_s=1800) for ref in refs]
-    finally:
-        killing.cancel()
-        await asyncio.wait([killing])
+    refs = [await here.start(COUNTER, key=str(number)) for number in range(RUNS)]
+    killing = Killing(here, random.Random(seed), runners, schedulers)
+    ended = [await killing.end(ref, refs[at : at + LOOKED_AT]) for at, ref in enumerate(refs)]
+    attempts = [each for run in ended for each in run.attempts]
+    reasons = Counter(str(each.error_type) for each in attempts)
+    print(f"{RUNS} runs, attempts: {dict(reasons)}; {killing.kills} kills, {killing.hits} of them hit an attempt")
+    assert killing.hits, "no kill hit an attempt: this proves nothing"
+    assert reasons[RunErrorType.LOST] + sum(run.epoch > len(run.attempts) for run in ended) >= killing.hits
     successes = [run for run in ended if run.status is RunStatus.SUCCESS]
     left = sorted(_left(run) for run in successes)
     assert left == list(range(1, len(successes) + 1))
@@ -75,10 +81,62 @@ def _left(run: RunRecord) -> int:
     return left
 
 
-async def _kill(dice: random.Random, services: Sequence[Service]) -> None:
-    while True:
-        await asyncio.sleep(dice.uniform(0, KILLS_EVERY_S))
-        victim = dice.choice(services)
+class Held(NamedTuple):
+    """A run, and who held it when."""
+
+    ref: RunRef
+    runner: str
+    epoch: int
+
+
+class Killing:
+    """Kills a random service after a random number of ends. A runner is killed while a run is at work."""
+
+    def __init__(
+        self, here: World, dice: random.Random, runners: Mapping[str, Service], schedulers: Sequence[Service]
+    ) -> None:
+        self._here = here
+        self._runs = RunStore(here.bus)
+        self._dice = dice
+        self._runners = runners
+        self._schedulers = schedulers
+        self._ends_left = 1
+        self.kills = 0
+        self.hits = 0
+        """Kills of a runner that held a run whose script could have begun."""
+
+    async def end(self, ref: RunRef, candidates: Sequence[RunRef]) -> RunRecord:
+        """Return the run once it is over; before that, kill something if it is time. *candidates*: may be at work."""
+        self._ends_left -= 1
+        if not self._ends_left:
+            self._ends_left = self._dice.randint(1, ENDS_BEFORE_KILL)
+            await self._kill(candidates)
+        return await self._here.end(ref, within_s=600)
+
+    async def _kill(self, candidates: Sequence[RunRef]) -> None:
+        held = await self._at_work(candidates) if not self.hits or self._dice.random() < 0.6 else None
+        victim = self._dice.choice(self._schedulers) if held is None else self._runners[held.runner]
         await victim.kill()
-        await asyncio.sleep(dice.uniform(0, 0.5))
+        self.kills += 1
+        if held is not None:
+            run = (await self._runs.load(held.ref)).run
+            self.hits += isinstance(run.state, Running) and run.epoch == held.epoch
         await victim.start()
+
+    async def _at_work(self, candidates: Sequence[RunRef]) -> Held | None:
+        """Wait until one of the runs is at work, and a moment more; None: all are over."""
+        while True:
+            found = [stored.run for ref in candidates if (stored := await self._stored(ref))]
+            for run in found:
+                if isinstance(run.state, Running) and run.state.prepared_at:
+                    await asyncio.sleep(self._dice.uniform(0, 0.2))  # any step from here on
+                    return Held(run.ref, run.state.runner, run.epoch)
+            if len(found) == len(candidates) and all(run.is_over for run in found):
+                return None
+            await asyncio.sleep(0.01)
+
+    async def _stored(self, ref: RunRef) -> Stored | None:
+        try:
+            return await self._runs.load(ref)
+        except NoSuchRun:
+            return None  # its trigger still waits

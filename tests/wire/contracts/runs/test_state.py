@@ -168,12 +168,38 @@ async def test_history_is_bounded_and_what_it_drops_is_removed(bus: Bus) -> None
 
 
 async def test_what_nothing_refers_to_is_collected_after_a_day(bus: Bus) -> None:
-    """The archives of attempts that were never recorded, but none of the history."""
+    """The archives of attempts that were never recorded, and half an upload, but none of the history."""
     await ended(bus, await begun(bus), await saved(bus, "1"))
     await saved(bus, "lost")
-    assert await StatesCollector(bus).collect() == 0
-    assert await StatesCollector(bus, clock=lambda: now() + timedelta(days=2)).collect() == 1
+    half = subjects.object_chunks(subjects.STATES, "0" * 32)
+    await bus.publish(half, b"a chunk of a runner that died")
+    today, later = StatesCollector(bus), StatesCollector(bus, clock=lambda: now() + timedelta(days=2))
+    assert [await today.collect(), await today.collect()] == [0, 0]
+    assert [await later.collect(), await later.collect(), await later.collect()] == [0, 2, 0]
     assert (await archives(bus), await content(bus)) == (1, "1")
+    assert not await bus.subjects_in(streams.object_stream(subjects.STATES), half)
+
+
+async def test_a_state_that_became_old_in_a_moment_waits_for_the_end_of_its_run(bus: Bus) -> None:
+    """The bus was away for two days, between the state and the end of its run. A collector may be the first back."""
+    run, left = await begun(bus), await saved(bus, "1")
+    collector = StatesCollector(bus, clock=lambda: now() + timedelta(days=2))
+    assert await collector.collect() == 0
+    assert (await ended(bus, run, left)).status is RunStatus.SUCCESS
+    assert await collector.collect() == 0
+    assert await content(bus) == "1"
+
+
+async def test_collectors_take_nothing_from_runs_that_commit_at_the_same_time(bus: Bus) -> None:
+    """Three of them, round after round, while every state is old at once, as after a long sleep."""
+    collectors = [StatesCollector(bus, clock=lambda: now() + timedelta(days=2)) for _ in range(3)]
+    for number in range(1, 6):
+        run, left = await begun(bus), await saved(bus, str(number))
+        fresh = [StatesCollector(bus, clock=lambda: now() + timedelta(days=2)) for _ in range(3)]
+        await asyncio.gather(ended(bus, run, left), *(each.collect() for each in fresh))
+        await asyncio.gather(*(each.collect() for each in collectors))
+        assert await content(bus) == str(number)
+    assert await archives(bus) == 5
 
 
 async def test_a_state_outlives_the_age_of_run_records(bus: Bus) -> None:

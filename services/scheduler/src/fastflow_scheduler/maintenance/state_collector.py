@@ -1,7 +1,9 @@
 """Removes states that no pipeline refers to: of attempts whose end was not recorded. I/O only.
 
-A state is stored before the end of its run, which refers to it. So one that is younger than ``GRACE`` stays: by then a
-runner without an answer has lost its runs. Every scheduler does this; removing twice is harmless.
+A state is stored before the end of its run, which refers to it. So one stays until it was older than ``GRACE`` in the
+round before: a bus that was away, or a machine that slept, makes it old in a moment, and then its runner has a round's
+time to record the end. A runner that takes longer has lost its runs. Every scheduler does this; removing twice is
+harmless.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Final
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, Unavailable
-from fastflow_contracts.bus.objects import ObjectStore
+from fastflow_contracts.bus.large_objects import LargeObjects
+from fastflow_contracts.bus.streams import object_stream
 from fastflow_contracts.bus.subjects import STATES
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.log import get_logger
@@ -33,9 +36,12 @@ class StatesCollector:
     """Keeps the store of states free of what nobody can reach. One per scheduler."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
+        self._bus = bus
         self._heads = StateStore(bus).heads
-        self._objects = ObjectStore(bus, STATES)
+        self._objects = LargeObjects(bus, STATES)
         self._clock = clock
+        self._before: datetime | None = None
+        """What was stored before this was old in the last round."""
 
     async def serve(self) -> None:
         """Collect from time to time, until cancelled."""
@@ -47,20 +53,21 @@ class StatesCollector:
                 log.warning("states not collected", error=str(error))
 
     async def collect(self) -> int:
-        """Remove what no pipeline refers to. Returns how many states were removed. Raises ``BusError``."""
+        """Remove what no pipeline refers to. Returns how many objects and unfinished uploads. Raises ``BusError``."""
         before = self._clock() - GRACE
         try:
             async with asyncio.timeout(READ_S):
-                stored = await self._objects.uploaded()  # first: what becomes current after this is younger
+                sequence = await self._bus.last_sequence(object_stream(STATES))  # first: what is named later stays
                 wanted = await self._wanted()
         except TimeoutError as error:
             raise Unavailable(f"the bus did not show all states within {READ_S:g} s.") from error
-        unused = [name for name, upload in stored.items() if upload.at < before and name not in wanted]
-        for name in unused:
-            await self._objects.delete(name, until=stored[name].sequence)
-        if unused:
-            log.info("states removed", states=len(unused))
-        return len(unused)
+        removed = 0
+        if self._before is not None:
+            removed = await self._objects.remove_others(wanted, before=self._before, sequence=sequence)
+        self._before = before
+        if removed:
+            log.info("states removed", objects=removed)
+        return removed
 
     async def _wanted(self) -> set[str]:
         wanted: set[str] = set()
