@@ -51,6 +51,8 @@ def state(
             print_json(found)
         elif reset:
             click.echo(f"the state of {pipeline} is empty now.")
+        elif not found.versions:
+            click.echo(f"No run of {pipeline} has left a state yet.", err=True)
         else:
             click.echo(table(found, datetime.now(UTC)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
@@ -61,6 +60,7 @@ async def show_pipeline(
     pipeline = await queries.pipeline_detail(
         model, request.app[BUNDLE_FILES], record, last_runs=STRIP_RUNS, skips=SKIPS_SHOWN
     )
+    state, state_problem = await _state(request.app, record)
     return request.app[RENDERER].page(
         request,
         "pipeline.html",
@@ -71,7 +71,8 @@ async def show_pipeline(
         flash=flash,
         pipeline=pipeline,
         versions=await version_queries.versions(model, record),
-        state=await _state(request.app, record),
+        state=state,
+        state_problem=state_problem,
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
@@ -85,13 +86,14 @@ async def show_pipeline(
     )
 
 
-async def _state(app: web.Application, record: PipelineRecord) -> shapes.PipelineState | None:
-    """The state of a pipeline that keeps one; None: it keeps none, or it cannot be read now."""
+async def _state(app: web.Application, record: PipelineRecord) -> tuple[shapes.PipelineState | None, str]:
+    """The state of a pipeline, None if it keeps none; and why its history cannot be shown now."""
     if record.live is None or not record.live.spec.state:
-        return None
-    with suppress(RequestRefused, BusError):
-        return await state_of(app, record.name)
-    return None
+        return None, ""
+    try:
+        return await state_of(app, record.name), ""
+    except (RequestRefused, BusError) as error:
+        return shapes.PipelineState(pipeline_name=record.name, is_kept=True, versions=()), str(error)
 
 
 async def start_sync(request: web.Request) -> web.Response:
