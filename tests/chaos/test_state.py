@@ -7,25 +7,32 @@ import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Final, NamedTuple
 
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ConcurrencySpec, FixedDelay
-from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord, RunStatus
+from fastflow_contracts.runs.run import RUN, RunErrorType, Running, RunRecord, RunStatus
 from fastflow_contracts.runs.state.archive import unpack
 from fastflow_contracts.runs.state.store import StateStore
-from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
+from fastflow_contracts.runs.store import RunStore
 from tests.chaos.world import World
 from tests.support.processes import Service
 from tests.support.profile import lasting
 
 RUNS: Final = lasting(40, long=1_000)
-ENDS_BEFORE_KILL: Final = lasting(4, long=20)
+ENDS_BEFORE_KILL: Final = lasting(6, long=20)
 """At most so many runs end between two kills."""
 RUNNERS: Final = ("one", "two")
-LOOKED_AT: Final = 20
-"""Runs that may be at work, because all before them are over."""
+RUNNER_SHARE: Final = 0.7
+"""Of the kills."""
+MOMENT_S: Final = 0.1
+"""A run is at work for about as long."""
+IDLE_S: Final = 2.0
 COUNTER: Final = PipelineName("counter")
 MAIN: Final = """\
 import os, time
@@ -54,7 +61,7 @@ async def test_a_counter_ends_at_the_number_of_runs_that_succeeded(here: World) 
     )
     refs = [await here.start(COUNTER, key=str(number)) for number in range(RUNS)]
     killing = Killing(here, random.Random(seed), runners, schedulers)
-    ended = [await killing.end(ref, refs[at : at + LOOKED_AT]) for at, ref in enumerate(refs)]
+    ended = [await killing.end(ref) for ref in refs]
     attempts = [each for run in ended for each in run.attempts]
     reasons = Counter(str(each.error_type) for each in attempts)
     print(f"{RUNS} runs, attempts: {dict(reasons)}; {killing.kills} kills, {killing.hits} of them hit an attempt")
@@ -105,16 +112,16 @@ class Killing:
         self.hits = 0
         """Kills of a runner that held a run whose script could have begun."""
 
-    async def end(self, ref: RunRef, candidates: Sequence[RunRef]) -> RunRecord:
-        """Return the run once it is over; before that, kill something if it is time. *candidates*: may be at work."""
+    async def end(self, ref: RunRef) -> RunRecord:
+        """Return the run once it is over; before that, kill something if it is time."""
         self._ends_left -= 1
         if not self._ends_left:
             self._ends_left = self._dice.randint(1, ENDS_BEFORE_KILL)
-            await self._kill(candidates)
+            await self._kill()
         return await self._here.end(ref, within_s=600)
 
-    async def _kill(self, candidates: Sequence[RunRef]) -> None:
-        held = await self._at_work(candidates) if not self.hits or self._dice.random() < 0.6 else None
+    async def _kill(self) -> None:
+        held = await self._at_work() if not self.hits or self._dice.random() < RUNNER_SHARE else None
         victim = self._dice.choice(self._schedulers) if held is None else self._runners[held.runner]
         await victim.kill()
         self.kills += 1
@@ -123,20 +130,16 @@ class Killing:
             self.hits += isinstance(run.state, Running) and run.epoch == held.epoch
         await victim.start()
 
-    async def _at_work(self, candidates: Sequence[RunRef]) -> Held | None:
-        """Wait until one of the runs is at work, and a moment more; None: all are over."""
-        while True:
-            found = [stored.run for ref in candidates if (stored := await self._stored(ref))]
-            for run in found:
-                if isinstance(run.state, Running) and run.state.prepared_at:
-                    await asyncio.sleep(self._dice.uniform(0, 0.2))  # any step from here on
-                    return Held(run.ref, run.state.runner, run.epoch)
-            if len(found) == len(candidates) and all(run.is_over for run in found):
-                return None
-            await asyncio.sleep(0.01)
-
-    async def _stored(self, ref: RunRef) -> Stored | None:
-        try:
-            return await self._runs.load(ref)
-        except NoSuchRun:
-            return None  # its trigger still waits
+    async def _at_work(self) -> Held | None:
+        """Wait until the next run is at work, and a moment more; None: there seem to be no more runs."""
+        stream, subject = bucket_stream(subjects.RUNS), subjects.value_subject(subjects.RUNS, subjects.RUN_KEYS)
+        after = await self._here.bus.last_sequence(stream)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S), aclosing(feed(self._here.bus, stream, subject, after=after)) as changes:
+                async for batch in changes:
+                    for message in batch.messages:
+                        run = RUN.decode(message.data)
+                        if isinstance(run.state, Running) and run.state.prepared_at:
+                            await asyncio.sleep(self._dice.uniform(0, MOMENT_S))  # any step from here on
+                            return Held(run.ref, run.state.runner, run.epoch)
+        return None
