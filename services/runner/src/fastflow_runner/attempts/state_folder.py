@@ -32,7 +32,6 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-MIB: Final = 1024 * 1024
 BOUNDS: Final = FolderBounds(files_max=STATE_FILES_MAX, bytes_max=2**50)
 """All files are listed, whatever their size: to say what a state that is too large consists of."""
 
@@ -176,9 +175,8 @@ def problem_of(left: LeftFolder) -> str:
         return ""
     largest = max(left.files, key=lambda file: file.size_bytes)
     return (
-        f"FASTFLOW_STATE_DIR holds {total / MIB:.1f} MiB, and a state may have {STATE_BYTES_MAX / MIB:.0f}; the "
-        f"largest file is {largest.path!r} with {largest.size_bytes / MIB:.1f} MiB. Remove what the next run does "
-        "not need, or keep it elsewhere."
+        f"FASTFLOW_STATE_DIR holds {total:,} bytes, and a state may have {STATE_BYTES_MAX:,}; the largest file is "
+        f"{largest.path!r} with {largest.size_bytes:,}. Remove what the next run does not need, or keep it elsewhere."
     )
 
 
