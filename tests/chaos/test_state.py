@@ -25,7 +25,7 @@ from tests.support.processes import Service
 from tests.support.profile import lasting
 
 RUNS: Final = lasting(40, long=1_000)
-ENDS_BEFORE_KILL: Final = lasting(6, long=20)
+ENDS_BEFORE_KILL: Final = lasting(6, long=40)
 """At most so many runs end between two kills."""
 RUNNERS: Final = ("one", "two")
 RUNNER_SHARE: Final = 0.7

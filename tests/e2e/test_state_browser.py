@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
+from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.names import PipelineName
 from tests.support.dashboard import browser, dashboard
 from tests.support.records import a_bundle, publish_pipeline
 from tests.wire.gateway.api.test_state import a_run_that_leaves
@@ -58,4 +60,22 @@ async def test_the_history_is_shown_downloaded_and_reset_on_the_page(
         await expect(card.get_by_role("button", name="Reset")).to_have_count(0)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
         await page.goto(f"/runs/{run.id}")
-        await expect(page.locator("main")).to_contain_text("State")
+        await expect(page.locator("main")).to_contain_text("Version 1, and left version 2")
+
+
+async def test_older_versions_are_folded_away(url: str, bus: Bus) -> None:
+    """Five are shown. A damaged record is said, with the way out."""
+    for number in range(7):
+        await a_run_that_leaves(bus, str(number))
+    async with browser(url) as page:
+        await page.goto("/pipelines/demo")
+        card = page.locator("#state")
+        await expect(card.get_by_text("Version 3 ")).to_be_visible()
+        await expect(card.get_by_text("Version 2 ")).to_be_hidden()
+        await card.get_by_text("2 older").click()
+        await expect(card.get_by_text("Version 1 ")).to_be_visible()
+        await bus.put(subjects.RUNS, subjects.state_key(PipelineName("demo")), b"{")
+        await page.reload()
+        await expect(card).to_contain_text("the record of the state of demo cannot be read; reset the state.")
+        await card.get_by_role("button", name="Reset").click()
+        await expect(card.locator("li")).to_have_count(1)
