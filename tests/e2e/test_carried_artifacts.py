@@ -145,6 +145,6 @@ def test_the_last_attempt_s_files_count(there: Rules) -> None:
         "n = os.environ['FASTFLOW_ATTEMPT']; open(n, 'w').write(n); sys.exit(n == '1')",
         run_config_id="again",
     )
-    assert (run["status"], len(run["attempts"])) == ("SUCCESS", 2), (run, there.text(run))
+    assert (run["status"], len(run["attempts"])) == ("SUCCESS", 2), run["error_message"]
     lines, _ = found(there, run)
     assert [line.split()[0] for line in lines] == ["2"]
