@@ -58,7 +58,7 @@ FILES = {
     "report.html": HTML.encode(),
     "drawing.svg": SVG.encode(),
     "rows.csv": b"day,customer,note,rows\n" + b"2026-01-31,ACME & <b>sons</b>," + b"long " * 60 + b",1204\n" * 30,
-    "data.json": b'{"rows": 1204, "price": 1.50, "of": ["<script>alert(1)</script>"]}',
+    "data.json": b'{"rows": 1204, "price": 1.50, "of": ["<script>alert(1)</script>", {"deep": [[true]]}], "no": null}',
     "notes/log 100% #1?.txt": b"first line\n" + b"x" * 900 + b"\n\x1b[31mred\x1b[0m\n",
     "model.bin": bytes(range(256)),
     "empty.csv": b"",
@@ -98,6 +98,12 @@ async def test_each_kind_is_listed_and_shown(bus_url: str, bus: Bus, width: int,
             await page.goto(f"/runs/{run.id}/artifacts/{quote(path)}")
             await expect(page.get_by_role("link", name="Download")).to_be_visible()
             assert await is_no_wider(page), path
+            if path == "data.json":
+                inner = page.get_by_text("<script>alert(1)</script>")
+                await expect(page.get_by_text('"price": 1.50')).to_be_visible()
+                await expect(inner).to_be_hidden()
+                await page.get_by_text('"of":').click()
+                await expect(inner).to_be_visible()
             if path.endswith((".png", ".gif")):
                 await expect(page.locator(".artifact-picture")).to_have_js_property("complete", value=True)
                 assert await page.locator(".artifact-picture").evaluate("each => each.naturalWidth") > 0

@@ -120,6 +120,15 @@ def test_what_is_beyond_the_bound_stays_behind(there: Rules) -> None:
     assert [line.split()[0] for line in lines] == ["good"]
 
 
+def test_of_ten_thousand_files_as_many_are_kept_as_a_run_may_have(there: Rules) -> None:
+    """The run says how many stay behind, and the next one finds all others."""
+    run = left(there, "[open(f'{number:05}', 'w').write(str(number % 7)) for number in range(10_000)]")
+    assert (run["status"], run["error_type"]) == ("FAILED", "artifacts_error")
+    assert "it holds more than 1,000 files: 9000 more stay behind." in run["error_message"]
+    lines, data = found(there, run)
+    assert (len(lines), len(data["artifacts"])) == (1000, 1000)
+
+
 def test_a_cancelled_run_s_files_are_no_reason_to_fail(there: Rules) -> None:
     """Whatever they are."""
     run = there.start("leaves", env_vars={"DO": "os.symlink('x', 'y'); print('up', flush=True); time.sleep(600)"})
@@ -136,6 +145,6 @@ def test_the_last_attempt_s_files_count(there: Rules) -> None:
         "n = os.environ['FASTFLOW_ATTEMPT']; open(n, 'w').write(n); sys.exit(n == '1')",
         run_config_id="again",
     )
-    assert (run["status"], len(run["attempts"])) == ("SUCCESS", 2)
+    assert (run["status"], len(run["attempts"])) == ("SUCCESS", 2), run["error_message"]
     lines, _ = found(there, run)
     assert [line.split()[0] for line in lines] == ["2"]

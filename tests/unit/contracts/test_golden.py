@@ -23,6 +23,7 @@ from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
 from fastflow_contracts.runs import cells, event_cursors, limits, logs, messages, operations
+from fastflow_contracts.runs.artifacts import MANIFEST
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.runs.state.head import STATE_HEAD
@@ -32,6 +33,7 @@ from fastflow_contracts.sessions import spent
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
+    "artifacts": MANIFEST,
     "beat": beat.SCHEDULER_BEAT,
     "cancel": messages.CANCEL,
     "cells": cells.CHUNK,

@@ -61,7 +61,7 @@ def status(url: Url) -> None:
         for stream in streams.STREAMS:
             assert stream.name is not None
             info = await connection.stream(stream.name)
-            fill = info.state.bytes / (stream.max_bytes or 1)
+            fill = info.state.bytes / (info.config.max_bytes or 1)
             rows.append((stream.name, f"{fill:.1%}", f"{info.state.messages:,}", str(info.config.num_replicas or 1)))
         click.echo(tables.table(HEADS, rows))
 

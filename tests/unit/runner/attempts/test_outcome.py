@@ -54,6 +54,13 @@ def test_a_signal_is_named_if_there_was_one(end: Exited, message: str) -> None:
     assert outcome(end, Intent(), Observed(), now=at(10)).error_message == message
 
 
+def test_a_script_without_room_for_its_files_is_told_which_setting_bounds_them() -> None:
+    seen = Observed(last_error_line="OSError: [Errno 28] No space left on device")
+    told = outcome(exited(1), Intent(), seen, now=at(10)).error_message or ""
+    assert told.startswith("OSError: [Errno 28] No space left on device (exit code 1); ")
+    assert "FASTFLOW_WORK_BYTES" in told
+
+
 @pytest.mark.parametrize(
     ("answer", "route", "warning"),
     [

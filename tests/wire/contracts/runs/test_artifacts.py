@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from fastflow_contracts.bus.streams import STREAMS, object_stream
 from fastflow_contracts.runs.artifact_store import ArtifactStore
 
 STREAM = object_stream(subjects.ARTIFACTS)
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
 async def parts(*data: bytes) -> AsyncIterator[bytes]:
@@ -33,12 +35,10 @@ async def whole(bus: Bus, name: str) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
-async def later(bus: Bus, wanted: set[str]) -> int:
-    """Collect as if a day had passed."""
+async def later(bus: Bus, wanted: set[str], *, before: datetime = TOMORROW) -> int:
+    """Collect as if a day had passed since *before*."""
     sequence = await bus.last_sequence(STREAM)
-    return await LargeObjects(bus).remove_others(
-        wanted, before=datetime.now(UTC) + timedelta(days=1), sequence=sequence
-    )
+    return await LargeObjects(bus).remove_others(wanted, before=before, sequence=sequence)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 40 * CHUNK_BYTES + 7])
@@ -54,19 +54,84 @@ async def test_equal_files_are_stored_once(bus: Bus) -> None:
     data = b"x" * (3 * CHUNK_BYTES)
     first, second = [await gathering.put(path, parts(data)) for path in ("a.csv", "b/c.html")]
     assert (first.sha256, first.media_type, second.media_type) == (second.sha256, "text/csv", "text/html")
-    assert (await bus.stream(STREAM)).state.messages == 3 + 1
+    chunks, note, emptied = 3, 1, 1
+    assert (await bus.stream(STREAM)).state.messages == chunks + note + emptied
+    assert await later(bus, {first.sha256}) == 1
+    assert (await bus.stream(STREAM)).state.messages == chunks + note
+
+
+SAME = b"y" * (2 * CHUNK_BYTES)
 
 
 async def test_a_run_that_finds_an_object_while_it_is_removed_does_not_lose_it(bus: Bus) -> None:
-    """Whoever is first: the other one sees it."""
-    store, data = LargeObjects(bus), b"y" * (2 * CHUNK_BYTES)
+    """The removal began before the second note, so that note leads to all chunks, whoever is first."""
+    store = LargeObjects(bus)
     for _ in range(20):
-        name = (await store.put(parts(data))).name
-        await asyncio.gather(later(bus, set()), store.put(parts(data)))
-        found = await ObjectStore(bus, subjects.ARTIFACTS).note(name)
-        if found is None:  # the removal saw the second note, too: nobody was promised anything before it was listed
-            continue
-        assert await whole(bus, name) == data
+        name = (await store.put(parts(SAME))).name
+        begun, before = await bus.last_sequence(STREAM), datetime.now(UTC)
+        removals = [store.remove_others(set(), before=before, sequence=begun) for _ in range(3)]
+        await asyncio.gather(*removals, store.put(parts(SAME)))
+        assert await whole(bus, name) == SAME
+
+
+@pytest.mark.parametrize("step", ["last_note", "is_whole"])
+async def test_what_is_removed_before_a_step_of_its_writer_is_whole_afterwards(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The writer has found the object, or not yet: its own note is later than the removal."""
+    store = LargeObjects(bus)
+    name = (await store.put(parts(SAME))).name
+    before = datetime.now(UTC)
+    removed = await _once_after(monkeypatch, step, lambda: later(bus, set(), before=before), store.put(parts(SAME)))
+    assert removed == 1
+    assert await whole(bus, name) == SAME
+    assert await later(bus, {name}) <= 1
+    assert (await bus.stream(STREAM)).state.messages == 2 + 1
+
+
+@pytest.mark.parametrize("step", ["uploaded", "note"])
+async def test_what_is_found_between_two_steps_of_its_removal_stays(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = LargeObjects(bus)
+    name = (await store.put(parts(SAME))).name
+    await _once_after(monkeypatch, step, lambda: store.put(parts(SAME)), later(bus, set(), before=datetime.now(UTC)))
+    assert await whole(bus, name) == SAME
+
+
+@pytest.mark.parametrize("step", ["uploaded", "note", "_note_or_none"])
+async def test_of_three_removals_one_is_killed_at_any_step_and_nothing_stays(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = LargeObjects(bus)
+    for data in (SAME, b"other"):
+        await store.put(parts(data))
+
+    async def dies() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await _once_after(monkeypatch, step, dies, later(bus, set()))
+    await asyncio.gather(later(bus, set()), later(bus, set()))
+    assert (await bus.stream(STREAM)).state.messages == 0
+
+
+async def _once_after(
+    monkeypatch: pytest.MonkeyPatch, step: str, other: Callable[[], Awaitable[object]], work: Awaitable[object]
+) -> object:
+    """Do *work*, and *other* once after the first time that it takes *step*. Return the result of *other*."""
+    real, done = getattr(ObjectStore, step), []
+
+    async def stepped(store: ObjectStore, *given: Any) -> Any:
+        result = await real(store, *given)
+        if not done:
+            done.append(None)
+            done[0] = await other()
+        return result
+
+    monkeypatch.setattr(ObjectStore, step, stepped)
+    await work
+    return done[0]
 
 
 async def test_an_object_that_was_found_again_stays(bus: Bus) -> None:
@@ -105,6 +170,8 @@ async def test_a_source_that_fails_leaves_nothing(bus: Bus) -> None:
 
     with pytest.raises(LookupError):
         await LargeObjects(bus).put(failing())
+    assert (await bus.stream(STREAM)).state.bytes < 1024  # an empty chunk, until it is collected
+    assert await later(bus, set()) == 1
     assert (await bus.stream(STREAM)).state.messages == 0
 
 

@@ -12,7 +12,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts import MANIFEST, ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.run import ArtifactsOf, ParentRun, RunErrorType, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish
 from fastflow_runner.attempts.artifacts import ArtifactsMissing, parent_artifacts
@@ -73,6 +73,34 @@ async def test_a_list_that_is_gone_is_missed(bench: Bench) -> None:
     await bench.context.bus.purge(subjects.RUNS, subjects.artifacts_key(run.ref), until=10**9)
     with pytest.raises(ArtifactsMissing):
         await parent_artifacts(bench.runs, bench.context.artifacts, of)
+
+
+@pytest.mark.parametrize(
+    ("paths", "reason"),
+    [
+        (["../../etc/cron.d/x"], "without . and .."),
+        (["/etc/passwd"], "is no relative path"),
+        (["a\nb"], "has control characters"),
+        (["x" * 256], "more than 255 bytes"),
+        (["a", "a/b"], "'a' is both a file and a folder"),
+        (["a", "a"], "names a file twice"),
+        ([str(number) for number in range(10_000)], "names 10,000 files, and a run has at most 1,000"),
+    ],
+    ids=["up", "absolute", "newline", "long", "both", "twice", "many"],
+)
+async def test_a_list_that_no_runner_stores_starts_nothing(bench: Bench, paths: list[str], reason: str) -> None:
+    """As damage, or a stolen credential, may leave it. The run says what is wrong, and with which other run."""
+    run = await parent(bench)
+    files = tuple(StoredArtifact(path=path, size_bytes=1, sha256="0" * 64) for path in paths)
+    forged = MANIFEST.encode(ArtifactManifest(artifacts=files))
+    await bench.context.bus.put(subjects.RUNS, subjects.artifacts_key(run.ref), forged)
+    needy = await bench.pending(needing(run))
+    await (await bench.claim(needy)).carry_out()
+    last = (await bench.record(needy)).attempts[-1]
+    assert last.error_type is RunErrorType.ARTIFACTS_ERROR
+    assert f"of run {run.id} of {run.pipeline}, which this run needs, is damaged: " in (last.error_message or "")
+    assert reason in (last.error_message or "")
+    assert bench.jobs == []
 
 
 async def test_an_artifact_is_read_on_when_the_bus_is_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

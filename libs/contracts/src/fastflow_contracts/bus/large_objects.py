@@ -81,18 +81,18 @@ class LargeObjects:
                     await writer.add(part)
                 await writer.close()
         except BaseException as error:
-            await self._objects.remove_chunks(writer.upload)
+            await self._objects.abandon_chunks(writer.upload)
             if isinstance(error, TimeoutError) and whole.expired():
                 raise Unavailable(f"the bus did not take an artifact within {UPLOAD_S:g} s.") from error
             raise
         try:
             is_new = await self._name(writer)
         except Rejected:
-            await self._objects.remove_chunks(writer.upload)
+            await self._objects.abandon_chunks(writer.upload)
             raise
         # After any other trouble the chunks stay: the note may be stored though its answer is lost.
         if not is_new:
-            await self._objects.remove_chunks(writer.upload)
+            await self._objects.abandon_chunks(writer.upload)
         return StoredObject(writer.name, writer.size)
 
     async def read(self, name: str) -> AsyncGenerator[bytes, None]:

@@ -239,6 +239,20 @@ class ObjectStore:
             options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES),
         )
 
+    async def abandon_chunks(self, upload: str) -> None:
+        """Try to replace the chunks of an unused upload by one empty chunk, for at most three times ``ANSWER_S``.
+
+        It needs no permission to purge. A collector removes the rest.
+        """
+        subject = subjects.object_chunks(self._bucket, upload)
+        try:
+            async for _ in attempts(ANSWER_S, f"emptying {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self._bus.js.publish(subject, b"", headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+                    return
+        except Unavailable as error:
+            log.warning("unused chunks not removed", stream=self._stream, subject=subject, error=str(error))
+
     async def remove_chunks(self, upload: str) -> None:
         """Try to remove the chunks, for at most three times ``ANSWER_S``."""
         stream, subject = self._stream, subjects.object_chunks(self._bucket, upload)

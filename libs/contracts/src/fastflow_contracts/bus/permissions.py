@@ -126,7 +126,7 @@ def grant(user: User) -> Grant:
                     *_removing(subjects.RUNS),
                     *_removing(subjects.INPUTS),
                     *_objects(subjects.ARTIFACTS),
-                    f"$JS.API.STREAM.PURGE.{object_stream(subjects.ARTIFACTS)}",
+                    *_object_removals(subjects.ARTIFACTS),
                     *_objects(subjects.STATES),
                     *_object_removals(subjects.STATES),
                     *_INSIDE,
@@ -173,7 +173,8 @@ def grant(user: User) -> Grant:
                     *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
                     *_objects(subjects.ARTIFACTS),
-                    *_object_writes(subjects.ARTIFACTS),
+                    f"$O.{subjects.ARTIFACTS}.C.>",  # the scheduler removes
+                    f"$O.{subjects.ARTIFACTS}.M.>",
                     *_objects(subjects.STATES),
                     *_object_writes(subjects.STATES),
                     *_working("script", "notebook"),

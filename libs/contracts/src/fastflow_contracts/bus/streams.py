@@ -95,6 +95,8 @@ _STORE_FAILED: Final = (10049, 10077)
 _NO_STORE: Final = (
     "; see whether the server's folder (store_dir) has room, also for more files (df -i), and is writable."
 )
+_NO_SPACE: Final = (10023, 10047)
+"""What the server answers if the bounds of all streams are together more than it may store."""
 
 
 class WrongTopology(FastFlowError):
@@ -287,6 +289,7 @@ async def ensure(
             raise WrongTopology(
                 f"the bus refused stream {wanted.name}: {error.description}"
                 f"{_NO_STORE if error.err_code in _STORE_FAILED else ''}"
+                f"{_too_small() if error.err_code in _NO_SPACE else ''}"
             ) from error
     await _name_installation(js, installation)
     for stream_name, consumer in CONSUMERS:  # last: a service that finds these has all it waits for
@@ -296,6 +299,13 @@ async def ensure(
             raise WrongTopology(
                 f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
             ) from error
+
+
+def _too_small() -> str:
+    return (
+        f"; let the server store at least {STORE_BYTES_MAX / 1e9:.0f} GB (max_file_store; STORE_BYTES of the compose "
+        "files), or make the store of artifacts smaller: `fastflow bus ensure --artifacts-bytes`."
+    )
 
 
 async def _name_installation(js: JetStreamContext, wanted: str) -> None:

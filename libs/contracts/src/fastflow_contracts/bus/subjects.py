@@ -322,6 +322,11 @@ def artifacts_key(run: RunRef) -> str:
     return f"artifacts.{_token(run.pipeline)}.{run.run_id}"
 
 
+def parse_artifacts_key(key: str) -> RunRef:
+    """Return the run in a key. Raises ``BadToken`` or ``BadName``."""
+    return _ref(key, "artifacts.")
+
+
 def version_key(version: VersionRef) -> str:
     return f"version.{_token(version.pipeline)}.{_token(version.version)}"
 

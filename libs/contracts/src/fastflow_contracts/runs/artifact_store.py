@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import Final
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.large_objects import LargeObjects
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.artifacts import (
     ARTIFACTS_MAX,
     MANIFEST,
@@ -33,8 +34,15 @@ class ArtifactStore:
     """The artifacts of one bus."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
         self._objects = LargeObjects(bus)
+        self.manifests: Bucket[RunRef, ArtifactManifest] = Bucket(
+            bus,
+            subjects.RUNS,
+            MANIFEST,
+            keys=subjects.ARTIFACTS_KEYS,
+            key_of=subjects.artifacts_key,
+            name_in=subjects.parse_artifacts_key,
+        )
 
     def gather(self) -> Gathering:
         """Begin to take the files of one attempt."""
@@ -48,8 +56,7 @@ class ArtifactStore:
         if run.artifacts_count is None:
             return None
         # The leading server: another one may have the record and not yet what was stored with it.
-        entry = await self._bus.get(subjects.RUNS, subjects.artifacts_key(run.ref), is_exact=True)
-        return None if entry is None else decoded(MANIFEST, entry.value, where=f"{subjects.RUNS}/{entry.key}")
+        return (await self.manifests.load(run.ref, is_exact=True)).value
 
     def open(self, artifact: StoredArtifact) -> AsyncGenerator[bytes, None]:
         """Yield the content in pieces. Its hash is checked at the end.

@@ -19,6 +19,8 @@ from fastflow_contracts.errors import FastFlowError
 ARTIFACTS_MAX: Final = 1000
 """Files of one run."""
 PATH_BYTES_MAX: Final = 1024
+NAME_BYTES_MAX: Final = 255
+"""Of one part of a path, as in every common file system."""
 MANIFEST_BYTES_MAX: Final = 256 * 1024
 PROBLEMS_MAX: Final = 20
 _UNKNOWN: Final = "application/octet-stream"
@@ -67,11 +69,28 @@ def check_path(path: str) -> str:
         raise BadArtifact(f"the name {path[:80]!a} is not UTF-8; rename the file.") from None
     if size > PATH_BYTES_MAX:
         raise BadArtifact(f"the path {path[:80]!a}… has more than {PATH_BYTES_MAX:,} bytes; shorten it.")
-    if any(part in ("", ".", "..") for part in path.split("/")):
+    parts = path.split("/")
+    if any(len(part.encode()) > NAME_BYTES_MAX for part in parts):
+        raise BadArtifact(f"a name in {path[:80]!a}… has more than {NAME_BYTES_MAX} bytes; shorten it.")
+    if any(part in ("", ".", "..") for part in parts):
         raise BadArtifact(f"{path[:80]!a} is no relative path; name the file without . and .. in its path.")
     if _CONTROL.search(path) is not None:
         raise BadArtifact(f"the name {path[:80]!a} has control characters; rename the file.")
     return path
+
+
+def check_manifest(manifest: ArtifactManifest) -> ArtifactManifest:
+    """Return *manifest* if all its files can be written into one folder. Raises ``BadArtifact``."""
+    if len(manifest.artifacts) > ARTIFACTS_MAX:
+        raise BadArtifact(f"it names {len(manifest.artifacts):,} files, and a run has at most {ARTIFACTS_MAX:,}.")
+    paths = {check_path(each.path) for each in manifest.artifacts}
+    if len(paths) < len(manifest.artifacts):
+        raise BadArtifact("it names a file twice.")
+    for path in paths:
+        for end, letter in enumerate(path):
+            if letter == "/" and path[:end] in paths:
+                raise BadArtifact(f"{path[:end][:80]!a} is both a file and a folder.")
+    return manifest
 
 
 def media_type_of(path: str) -> str:

@@ -15,7 +15,7 @@ from fastflow_contracts.bus.errors import BusError, Rejected, Unavailable
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.artifact_store import ArtifactStore, Gathering
-from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact
+from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact, check_manifest
 from fastflow_contracts.runs.run import ArtifactsOf
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_runner.attempts.folder_reader import FolderReader
@@ -100,7 +100,7 @@ async def parent_artifacts(runs: RunStore, store: ArtifactStore, of: ArtifactsOf
     """Find the artifacts of a run that is over. Waits for the bus as long as it takes.
 
     Raises:
-        ArtifactsMissing: They were removed.
+        ArtifactsMissing: They were removed, or their list is damaged.
     """
     manifest = await _manifest(runs, store, of)
     found = {each.path: each for each in manifest.artifacts}
@@ -120,7 +120,12 @@ async def _manifest(runs: RunStore, store: ArtifactStore, of: ArtifactsOf) -> Ar
             manifest = await store.manifest(run)
             if manifest is None and run.artifacts_count is not None:
                 raise ArtifactsMissing(f"the list of the artifacts of run {of.run_id} is gone or cannot be read.")
-            return manifest or ArtifactManifest()
+            return check_manifest(manifest or ArtifactManifest())
+        except BadArtifact as error:
+            raise ArtifactsMissing(
+                f"the list of the artifacts of run {of.run_id} of {of.pipeline}, which this run needs, is damaged: "
+                f"{error} Run that pipeline again."
+            ) from error
         except (NoSuchRun, Unreadable) as error:
             raise ArtifactsMissing(
                 f"the artifacts of run {of.run_id} of {of.pipeline}, which this run needs, were removed; "

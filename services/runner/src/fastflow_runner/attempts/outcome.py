@@ -5,6 +5,8 @@ Exit code 137 has three causes: the kernel (out of memory), this runner (for its
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import datetime
 from signal import Signals
@@ -26,6 +28,11 @@ from fastflow_runner.sandbox.limits import least
 
 OOM_EXIT_CODE = 137
 FILES_BYTES_WORTH_SAYING = 1024**2
+NO_ROOM = os.strerror(errno.ENOSPC)
+ROOM = (
+    "in Docker and bubble the files of a run, artifacts included, must fit into FASTFLOW_WORK_BYTES of the runner, and "
+    "those below /tmp into FASTFLOW_TMP_BYTES"
+)
 VANISHING = "its environment was removed again and again; give environments a larger budget"
 ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
@@ -170,6 +177,8 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, RunErrorType | None, str 
     if end.signal:
         suffix += f", killed by {_name(end.signal)}"
     message = f"{seen.last_error_line} ({suffix})" if seen.last_error_line else f"the script ended with {suffix}"
+    if NO_ROOM in message:
+        message += f"; {ROOM}"
     return end.exit_code, RunErrorType.SCRIPT_ERROR, message
 
 

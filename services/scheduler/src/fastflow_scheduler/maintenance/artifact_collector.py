@@ -15,14 +15,12 @@ from typing import Final
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import BusError, Unavailable
-from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.large_objects import LargeObjects
-from fastflow_contracts.bus.streams import bucket_stream, object_stream
+from fastflow_contracts.bus.streams import object_stream
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifacts import MANIFEST
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 
 log = get_logger(__name__)
 
@@ -40,6 +38,7 @@ class ArtifactCollector:
     def __init__(self, bus: Bus, *, keep: timedelta, clock: Callable[[], datetime] = wall_clock) -> None:
         """*keep*: artifacts of runs that ended longer ago are removed."""
         self._bus = bus
+        self._manifests = ArtifactStore(bus).manifests
         self._objects = LargeObjects(bus)
         self._keep = keep
         self._clock = clock
@@ -67,17 +66,16 @@ class ArtifactCollector:
     async def _wanted(self, since: datetime) -> set[str]:
         """The objects to which a run refers that ended after *since*."""
         wanted: set[str] = set()
-        stream = bucket_stream(subjects.RUNS)
-        keys = subjects.value_subject(subjects.RUNS, subjects.ARTIFACTS_KEYS)
         try:
-            async with asyncio.timeout(READ_S), aclosing(once(self._bus, stream, keys)) as batches:
+            async with asyncio.timeout(READ_S), aclosing(self._manifests.once()) as batches:
                 async for batch in batches:
-                    for message in batch.messages:
-                        if message.stored_at < since:
-                            continue
-                        if (manifest := decoded(MANIFEST, message.data, where=message.subject)) is None:
-                            raise Unavailable(f"{message.subject} cannot be read; nothing is removed until it is gone.")
-                        wanted.update(each.sha256 for each in manifest.artifacts)
+                    if lost := [each.key for each in batch.unread if not each.is_deleted]:
+                        raise Unavailable(
+                            f"{lost[0]} cannot be read; nothing is removed until `fastflow bus unreadable` removes it."
+                        )
+                    for change in batch.changes:
+                        if change.value is not None and change.stored_at >= since:
+                            wanted.update(each.sha256 for each in change.value.artifacts)
         except TimeoutError as error:
             raise Unavailable(f"the bus did not show the artifacts of all runs within {READ_S:g} s.") from error
         return wanted

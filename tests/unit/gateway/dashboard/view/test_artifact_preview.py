@@ -6,6 +6,7 @@ import pytest
 
 from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_gateway.dashboard.view.artifacts import HEAD_BYTES, Preview, embedded_type, kind_of, preview
+from fastflow_gateway.dashboard.view.json_tree import NODES_MAX, JsonNode
 
 
 def artifact(path: str, size: int) -> StoredArtifact:
@@ -53,7 +54,43 @@ def test_json_that_is_none_is_text(text: str) -> None:
 
 def test_numbers_of_json_stay_as_they_were_written() -> None:
     found = shown("a.json", b"[12345678901234567890.10, NaN]")
-    assert found.lines == ("[", "  12345678901234567890.10,", "  NaN", "]")
+    assert found.tree == JsonNode("", "[ 2 items ]", (JsonNode("", "12345678901234567890.10"), JsonNode("", "NaN")))
+
+
+def test_json_is_a_tree_of_its_members() -> None:
+    """Names and texts are as in JSON, without what a terminal or a reader would be fooled by."""
+    found = shown("a.json", '{"a": {"b": [1, "x"]}, "c": {}, "‮": ""}'.encode())
+    listed = JsonNode('"b"', "[ 2 items ]", (JsonNode("", "1"), JsonNode("", '"x"')))
+    assert found.tree == JsonNode(
+        "",
+        "{ 3 members }",
+        (
+            JsonNode('"a"', "{ 1 member }", (listed,)),
+            JsonNode('"c"', "{}"),
+            JsonNode('"\\u202e"', '""'),
+        ),
+    )
+
+
+def nodes(node: JsonNode) -> int:
+    return 1 + sum(map(nodes, node.inside))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_cut"),
+    [
+        (f"[{','.join('1' * 5_000)}]", True),
+        (f"[{','.join(['[1, 2, 3]'] * 2_000)}]", True),
+        ("[" * 300 + "]" * 300, False),
+        (f'["{"x" * 100_000}"]', True),
+    ],
+    ids=["wide", "square", "deep", "long"],
+)
+def test_a_large_tree_is_cut_and_a_deep_one_ends_in_a_line(text: str, is_cut: bool) -> None:
+    found = shown("a.json", text.encode())
+    assert (found.kind, found.is_cut) == ("json", is_cut)
+    assert found.tree is not None
+    assert nodes(found.tree) <= NODES_MAX
 
 
 @pytest.mark.parametrize("path", ["a.png", "a.jpg", "a.webp", "a.gif"])

@@ -10,7 +10,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from fastflow_contracts.runs.artifacts import StoredArtifact
-from fastflow_gateway.dashboard.view import results, words
+from fastflow_gateway.dashboard.view import words
+from fastflow_gateway.dashboard.view.json_tree import JsonNode, tree
 
 Kind: TypeAlias = Literal["json", "table", "text", "picture", "frame", ""]
 
@@ -32,11 +33,12 @@ _TEXTS: Final = frozenset({".txt", ".log", ".md", ".jsonl", ".ndjson", ".yaml", 
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """The beginning of a file. ``lines`` and ``rows`` are plain text."""
+    """The beginning of a file. ``lines``, ``rows`` and the texts of ``tree`` are plain text."""
 
     kind: Kind
     lines: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    tree: JsonNode | None = None
     is_cut: bool = False
     """Not all of it is shown."""
 
@@ -77,7 +79,8 @@ def preview(artifact: StoredArtifact, head: bytes) -> Preview:
             return Preview(kind="table", rows=rows, is_cut=is_cut or more)
     if kind == "json" and not is_cut:
         with suppress(ValueError, RecursionError):
-            text = results.indented(text)
+            found, is_cut = tree(text)
+            return Preview(kind="json", tree=found, is_cut=is_cut)
     lines = text.splitlines()
     shown = tuple(words.plain(line[:LINE_CHARACTERS_MAX]) for line in lines[:LINES_MAX])
     return Preview(kind="text", lines=shown, is_cut=is_cut or len(lines) > LINES_MAX)
