@@ -60,7 +60,7 @@ async def test_the_history_is_shown_downloaded_and_reset_on_the_page(
         await expect(card.get_by_role("button", name="Reset")).to_have_count(0)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
         await page.goto(f"/runs/{run.id}")
-        await expect(page.locator("main")).to_contain_text("Version 1, and left version 2")
+        await expect(page.locator("main")).to_contain_text("began with version 1, left version 2")
 
 
 async def test_older_versions_are_folded_away(url: str, bus: Bus) -> None:
