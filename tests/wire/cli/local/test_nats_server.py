@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from fastflow.local.nats_process import heap_bytes, memory_bytes
-=======
-from fastflow.local.nats_process import PortTaken
->>>>>>> main
+from fastflow.local.nats_process import PortTaken, heap_bytes, memory_bytes
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
