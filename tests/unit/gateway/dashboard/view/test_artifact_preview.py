@@ -6,7 +6,7 @@ import pytest
 
 from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_gateway.dashboard.view.artifacts import HEAD_BYTES, Preview, embedded_type, kind_of, preview
-from fastflow_gateway.dashboard.view.json_tree import NODES_MAX, JsonNode
+from fastflow_gateway.dashboard.view.json_tree import NODES_MAX, JsonBranch
 
 
 def artifact(path: str, size: int) -> StoredArtifact:
@@ -54,25 +54,27 @@ def test_json_that_is_none_is_text(text: str) -> None:
 
 def test_numbers_of_json_stay_as_they_were_written() -> None:
     found = shown("a.json", b"[12345678901234567890.10, NaN]")
-    assert found.tree == JsonNode("", "[ 2 items ]", (JsonNode("", "12345678901234567890.10"), JsonNode("", "NaN")))
+    assert found.tree == JsonBranch(
+        "", "[ 2 items ]", (JsonBranch("", "12345678901234567890.10"), JsonBranch("", "NaN"))
+    )
 
 
 def test_json_is_a_tree_of_its_members() -> None:
     """Names and texts are as in JSON, without what a terminal or a reader would be fooled by."""
     found = shown("a.json", '{"a": {"b": [1, "x"]}, "c": {}, "‮": ""}'.encode())
-    listed = JsonNode('"b"', "[ 2 items ]", (JsonNode("", "1"), JsonNode("", '"x"')))
-    assert found.tree == JsonNode(
+    listed = JsonBranch('"b"', "[ 2 items ]", (JsonBranch("", "1"), JsonBranch("", '"x"')))
+    assert found.tree == JsonBranch(
         "",
         "{ 3 members }",
         (
-            JsonNode('"a"', "{ 1 member }", (listed,)),
-            JsonNode('"c"', "{}"),
-            JsonNode('"\\u202e"', '""'),
+            JsonBranch('"a"', "{ 1 member }", (listed,)),
+            JsonBranch('"c"', "{}"),
+            JsonBranch('"\\u202e"', '""'),
         ),
     )
 
 
-def nodes(node: JsonNode) -> int:
+def nodes(node: JsonBranch) -> int:
     return 1 + sum(map(nodes, node.inside))
 
 

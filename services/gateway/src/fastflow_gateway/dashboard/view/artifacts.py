@@ -11,7 +11,7 @@ import msgspec
 
 from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_gateway.dashboard.view import words
-from fastflow_gateway.dashboard.view.json_tree import JsonNode, tree
+from fastflow_gateway.dashboard.view.json_tree import JsonBranch, tree
 
 Kind: TypeAlias = Literal["json", "table", "text", "picture", "frame", ""]
 
@@ -38,7 +38,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     lines: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
-    tree: JsonNode | None = None
+    tree: JsonBranch | None = None
     is_cut: bool = False
     """Not all of it is shown."""
 
