@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.sandbox_contract.answers import AnswersContract
 from tests.sandbox_contract.end import EndContract
+from tests.sandbox_contract.folders import FoldersContract
 from tests.sandbox_contract.listing import ListingContract
 from tests.sandbox_contract.output import OutputContract
 from tests.sandbox_contract.place import NOTHING, Place, listen
@@ -19,6 +20,7 @@ class SandboxContract(
     StartContract,
     EndContract,
     AnswersContract,
+    FoldersContract,
     RunnerChangeContract,
     UsageContract,
     ListingContract,

@@ -26,7 +26,7 @@ server_name: server-{number}
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{http}"
 max_payload: 5MB
-jetstream {{ store_dir: {store}, sync_interval: always, max_file_store: 24GB, max_memory_store: 256MB }}
+jetstream {{ store_dir: {store}, sync_interval: always, max_file_store: 1PB, max_memory_store: 256MB }}
 cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{routes}] }}
 {accounts}
 """

@@ -16,6 +16,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, Piece
 from fastflow_contracts.runs.run import RunErrorType, RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
@@ -131,6 +132,7 @@ async def finish(
     exit_code: int = 0,
     stopped: bool = False,
     result: bytes | None = None,
+    artifacts: ArtifactManifest | None = None,
 ) -> RunRecord:
     """Report the end of its attempt, as a runner would."""
     assert isinstance(run.state, Running)
@@ -142,6 +144,7 @@ async def finish(
         stopped=stopped,
         log_sequence=log_sequence,
         result=result,
+        artifacts=artifacts,
     )
     return (await RunStore(bus).change(run.ref, Finish(epoch=run.state.epoch, outcome=outcome))).run
 

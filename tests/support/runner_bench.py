@@ -50,12 +50,14 @@ class Bench(NamedTuple):
     def runs(self) -> RunStore:
         return self.context.runs
 
-    async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> RunRecord:
-        """Create a run whose code is on the bus, due *due_s* seconds from now."""
+    async def pending(
+        self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0, **order: Any
+    ) -> RunRecord:
+        """Create a run whose code is on the bus, due *due_s* seconds from now. *order*: more of what it is to do."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
             await ObjectStore(self.context.bus).put(bundle.sha256, bundle.data)
-        run = a_run(bundle=bundle.sha256, has_input=given is not None)
+        run = a_run(bundle=bundle.sha256, has_input=given is not None, **order)
         run = replace(run, state=Pending(attempt=1, not_before=now() + timedelta(seconds=due_s)))
         assert await self.runs.create(run, given)
         return run

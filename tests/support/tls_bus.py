@@ -25,7 +25,7 @@ START_S = 20.0
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
 max_payload: 5MB
-jetstream {{ store_dir: {store}, max_file_store: 24GB, max_memory_store: 256MB }}
+jetstream {{ store_dir: {store}, max_file_store: 1PB, max_memory_store: 256MB }}
 {tls}
 {users}
 """

@@ -36,7 +36,7 @@ def test_a_target_with_a_route_starts_when_the_script_takes_it(there: Rules) -> 
     parent = there.done("choosing", env_vars={"WAY": "left"})
     (child,) = there.first("chosen")
     assert child["parent_run_id"] == parent["id"]
-    assert there.text(there.end(child)) == "after choosing"
+    assert there.text(there.end(child)) == "after choosing\nturned left"
     assert len(there.runs("chosen")) == 1
 
 

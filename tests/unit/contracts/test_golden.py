@@ -23,14 +23,17 @@ from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
 from fastflow_contracts.runs import cells, event_cursors, limits, logs, messages, operations
+from fastflow_contracts.runs.artifacts import MANIFEST
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
+from fastflow_contracts.runs.state.head import STATE_HEAD
 from fastflow_contracts.schedules import beat, state
 from fastflow_contracts.service.troubles import TROUBLES
 from fastflow_contracts.sessions import spent
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
+    "artifacts": MANIFEST,
     "beat": beat.SCHEDULER_BEAT,
     "cancel": messages.CANCEL,
     "cells": cells.CHUNK,
@@ -52,6 +55,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "schedule": state.SCHEDULE_STATE,
     "skip": messages.SKIP,
     "spent": spent.SPENT,
+    "state": STATE_HEAD,
     "switch": state.SWITCH,
     "sync-report": SYNC_REPORT,
     "sync-status": SYNC_STATUS,

@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.runs.run import RunInput, Running
-from fastflow_runner.attempts.job import EVENT_FILE, EVENT_HEADERS_FILE, RESULT_FILE, ROUTE_FILE, environment
+from fastflow_runner.attempts.job import (
+    ARTIFACTS_DIR,
+    EVENT_FILE,
+    EVENT_HEADERS_FILE,
+    RESULT_FILE,
+    ROUTE_FILE,
+    STATE_DIR,
+    environment,
+)
 from tests.support.records import a_run, at
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +46,7 @@ def test_every_variable_of_a_run_is_listed() -> None:
     run = a_run()
     running = replace(run, state=Running(attempt=1, runner="r1", epoch=1, claimed_at=at(0)))
     told = environment(running, RunInput(), {})
-    files = {EVENT_FILE, EVENT_HEADERS_FILE, RESULT_FILE, ROUTE_FILE}
+    files = {ARTIFACTS_DIR, EVENT_FILE, EVENT_HEADERS_FILE, RESULT_FILE, ROUTE_FILE, STATE_DIR}
     assert set(re.findall(r"^\| `(FASTFLOW_\w+)`", PAGE, re.MULTILINE)) == {*told, *files}
 
 

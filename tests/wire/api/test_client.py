@@ -20,8 +20,13 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import run as records
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.state.archive import StateFile, unpack
+from fastflow_contracts.runs.state.head import StateHead, committed
+from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app
 from fastflow_gateway.api import routes
@@ -95,7 +100,14 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
     book = a_bundle(main_ipynb=NOTEBOOK)
     await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
-    await finish(bus, await claim(bus, notebook), result=b'{"rows": 3}')
+    gathering = ArtifactStore(bus).gather()
+    await gathering.put("out/a b.csv", _pieces(b"a,b\n"))
+    left_files = gathering.manifest()
+    await finish(bus, await claim(bus, notebook), result=b'{"rows": 3}', artifacts=left_files)
+    states = StateStore(bus)
+    left = await states.save([StateFile("cursor", b"7")])
+    head = committed(StateHead(), left, run_id=notebook.id, attempt=1, at=datetime.now(UTC))
+    await states.heads.put(PipelineName("demo"), head, expect=0)
     async with polite_runner(bus), installation(bus) as api:
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
@@ -108,6 +120,11 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
     assert asked == {f"{route.method} {route.path}" for route in routes.ROUTES}
 
 
+async def _pieces(*data: bytes) -> AsyncIterator[bytes]:
+    for each in data:
+        yield each
+
+
 async def _ask_about_pipelines(api: Client) -> None:
     assert [each.name for each in await api.pipelines(tags=["a"], q="dem")] == ["demo"]
     assert (await api.pipeline("demo")).files == {"main.py": "1"}
@@ -118,6 +135,9 @@ async def _ask_about_pipelines(api: Client) -> None:
     (version,) = (await api.versions("demo")).versions
     assert (await api.pin("demo", version.id, reason="why")).pin is not None
     assert (await api.unpin("demo")).pin is None
+    assert [each.path for each in unpack(await api.download_state("demo", 1))] == ["cursor"]
+    assert len((await api.state("demo")).versions) == 1
+    assert (await api.reset_state("demo")).versions[0].number == 2
 
 
 async def _ask_about_operations(api: Client) -> None:
@@ -185,6 +205,9 @@ async def _ask_for_output(api: Client, run: Run, notebook: str) -> None:
     assert [event async for event in api.follow_cells(notebook)] == []
     assert json.loads(await api.notebook(notebook))["nbformat"] == 4
     assert await api.result(notebook) == {"rows": 3}
+    (file,) = (await api.artifacts(notebook)).artifacts
+    assert (file.path, file.media_type) == ("out/a b.csv", "text/csv")
+    assert b"".join([piece async for piece in api.artifact(notebook, file.path)]) == b"a,b\n"
 
 
 async def _ask_about_skips(bus: Bus, api: Client) -> None:

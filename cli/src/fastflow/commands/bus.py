@@ -30,15 +30,22 @@ def bus() -> None:
 @bus.command()
 @click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Copies of every stream.")
 @click.option("--installation", metavar="NAME", default="", help="Name of this bus.  [default: random]")
+@click.option(
+    "--artifacts-bytes",
+    type=click.IntRange(64 * streams.MIB),
+    help="Size of the store of artifacts.  [default: as it is; 8 GiB for a new one]",
+)
 @bus_options
-def ensure(replicas: int, installation: str, url: Url) -> None:
+def ensure(replicas: int, installation: str, artifacts_bytes: int | None, url: Url) -> None:
     """Create the streams, buckets and consumers; safe to repeat.
 
     They get the settings that this version needs.
     """
 
     async def work(connection: Bus) -> None:
-        await streams.ensure(connection.js, replicas=replicas, installation=installation)
+        await streams.ensure(
+            connection.js, replicas=replicas, installation=installation, artifacts_bytes=artifacts_bytes
+        )
         click.echo(f"{len(streams.STREAMS)} streams and {len(streams.CONSUMERS)} consumers are ready.")
 
     talk(url(), work)
@@ -54,7 +61,7 @@ def status(url: Url) -> None:
         for stream in streams.STREAMS:
             assert stream.name is not None
             info = await connection.stream(stream.name)
-            fill = info.state.bytes / (stream.max_bytes or 1)
+            fill = info.state.bytes / (info.config.max_bytes or 1)
             rows.append((stream.name, f"{fill:.1%}", f"{info.state.messages:,}", str(info.config.num_replicas or 1)))
         click.echo(tables.table(HEADS, rows))
 

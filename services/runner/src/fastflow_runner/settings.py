@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastflow_contracts.bus.subjects import RUNNER_ID_PATTERN
 from fastflow_contracts.labels import LABEL_RULE, RUNNER_LABELS_MAX, RUNNER_LABELS_PATTERN
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
+from fastflow_contracts.runs.artifacts import ARTIFACTS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
@@ -230,6 +231,24 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             least=0,
         ),
     ] = PIPELINE_BYTES_MAX
+    artifacts_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_ARTIFACTS_BYTES_MAX",
+            "Maximum size of all files that one run leaves in FASTFLOW_ARTIFACTS_DIR, in bytes. In Docker and bubble "
+            "they must also fit into FASTFLOW_WORK_BYTES.",
+            least=0,
+        ),
+    ] = 1024**3
+    artifacts_files_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_ARTIFACTS_FILES_MAX",
+            "Maximum number of files that one run leaves in FASTFLOW_ARTIFACTS_DIR.",
+            least=0,
+            most=ARTIFACTS_MAX,
+        ),
+    ] = ARTIFACTS_MAX
     public_url: Annotated[
         str,
         Env(

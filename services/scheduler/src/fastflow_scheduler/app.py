@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from fastflow_contracts.bus import subjects
@@ -28,9 +29,11 @@ from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.events.listener import EventListener
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
+from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
+from fastflow_scheduler.maintenance.state_collector import StatesCollector
 from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
@@ -98,6 +101,8 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         "reconcile": lambda: reconciler().serve(),
         "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
+        "states": lambda: StatesCollector(bus).serve(),
+        "artifacts": lambda: ArtifactCollector(bus, keep=timedelta(days=settings.artifacts_days)).serve(),
     }
 
     async def work() -> None:

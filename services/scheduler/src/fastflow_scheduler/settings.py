@@ -81,6 +81,15 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
             least=1,
         ),
     ] = OPERATION_RUNS_MAX
+    artifacts_days: Annotated[
+        int,
+        Env(
+            "FASTFLOW_ARTIFACTS_DAYS",
+            "Days after the end of a run when the content of its artifacts is removed; sooner if the run is removed.",
+            least=1,
+            most=90,
+        ),
+    ] = 30
     runs_full_percent: Annotated[
         float,
         Env(

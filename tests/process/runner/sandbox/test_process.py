@@ -13,9 +13,11 @@ import pytest
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import Channel, SandboxSpec
+from fastflow_runner.sandbox.folders import FileLost
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.sandbox.session import Session
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
+from tests.sandbox_contract.folders import ended, read
 
 
 @pytest.fixture
@@ -104,3 +106,21 @@ def _supervisor_pid(place: Place, channel: Channel) -> int:
 def _wakeups(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
+
+
+@pytest.mark.parametrize("change", ["grow", "vanish", "link"])
+async def test_a_file_that_changes_after_the_end_is_lost_alone(place: Place, change: str) -> None:
+    """It grows, vanishes or becomes a link while it is fetched; the next file is whole."""
+    session, channel, exited = await ended(place, "[open(n, 'w').write('x' * 3_000_000) for n in ('a', 'b')]")
+    (sandbox,) = place.sandboxes._sandboxes.values()  # type: ignore[attr-defined]
+    path = sandbox.directory / "work" / ".folders" / "out" / "a"
+    if change == "grow":
+        path.write_bytes(path.read_bytes() + b"x")
+    else:
+        path.unlink()
+    if change == "link":
+        path.symlink_to("b")
+    with pytest.raises(FileLost):
+        await read(session, exited, 0)
+    assert await read(session, exited, 1) == b"x" * 3_000_000
+    await channel.close()

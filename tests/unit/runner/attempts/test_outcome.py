@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.runs.run import RunErrorType
-from fastflow_runner.attempts.outcome import Intent, outcome, without_secrets
+from fastflow_runner.attempts.outcome import Intent, LeftArtifacts, outcome, without_secrets
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Answer, Exited, Reason, Vanished
@@ -52,6 +52,13 @@ def test_an_end_is_the_scripts_the_systems_or_ours(
 def test_a_signal_is_named_if_there_was_one(end: Exited, message: str) -> None:
     """A script may exit with any code by itself."""
     assert outcome(end, Intent(), Observed(), now=at(10)).error_message == message
+
+
+def test_a_script_without_room_for_its_files_is_told_which_setting_bounds_them() -> None:
+    seen = Observed(last_error_line="OSError: [Errno 28] No space left on device")
+    told = outcome(exited(1), Intent(), seen, now=at(10)).error_message or ""
+    assert told.startswith("OSError: [Errno 28] No space left on device (exit code 1); ")
+    assert "FASTFLOW_WORK_BYTES" in told
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,34 @@ def test_what_is_no_result_fails_a_script_that_ended_well(
     where = told.error_message if is_result_error else " ".join(told.warnings)
     assert (where or "").startswith(problem)
     assert bool(told.warnings) == bool(problem and not is_result_error)
+
+
+UNKEPT = LeftArtifacts(problems=("'a' is a link.", "'b' is a link."))
+
+
+@pytest.mark.parametrize(
+    ("end", "intent", "left", "error_type", "stopped"),
+    [
+        (exited(0), Intent(), UNKEPT, RunErrorType.ARTIFACTS_ERROR, False),
+        (exited(3), Intent(), UNKEPT, RunErrorType.SCRIPT_ERROR, False),
+        (exited(143, "timeout"), Intent(), UNKEPT, RunErrorType.TIMEOUT, False),
+        (exited(143, "stopped"), Intent(cancelled=True), UNKEPT, None, True),
+        (exited(0), Intent(cancelled=True), UNKEPT, None, False),
+        (exited(0), Intent(cancelled=True), replace(UNKEPT, was_stopped=True), None, True),
+        (exited(0), Intent(abandoned="it shuts down"), replace(UNKEPT, was_stopped=True), RunErrorType.LOST, False),
+    ],
+)
+def test_what_is_not_kept_fails_a_script_that_ended_well(
+    end: Exited, intent: Intent, left: LeftArtifacts, error_type: RunErrorType | None, stopped: bool
+) -> None:
+    """After another failure it is a warning; a cancel while files are stored is in time."""
+    told = outcome(end, intent, Observed(), now=at(10), left=left)
+    assert (told.exit_code, told.error_type, told.stopped) == (end.exit_code, error_type, stopped)
+    words = "not all of FASTFLOW_ARTIFACTS_DIR was kept: 'a' is a link. 1 more: see the log."
+    if error_type is RunErrorType.ARTIFACTS_ERROR:
+        assert (told.error_message, told.warnings) == (words, ())
+    elif error_type is not RunErrorType.LOST:
+        assert told.warnings == (words,)
 
 
 def test_an_answer_that_holds_a_secret_is_dropped() -> None:

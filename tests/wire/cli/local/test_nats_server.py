@@ -10,11 +10,34 @@ from pathlib import Path
 
 import pytest
 
-from fastflow.local.nats_process import PortTaken
+from fastflow.local.nats_process import PortTaken, heap_bytes, memory_bytes
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import MIB, ensure
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "heap_mib"), [(512, 256), (8 * 1024, 512), (24 * 1024, 1024), (512 * 1024, 1024)]
+)
+def test_the_heap_of_the_server_follows_the_machine(memory_mib: int, heap_mib: int) -> None:
+    assert heap_bytes(memory_mib * MIB) == heap_mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("own", "used"), [(None, str(heap_bytes(memory_bytes()))), ("300MiB", "300MiB")], ids=["", "own"]
+)
+async def test_the_server_is_told_how_large_its_heap_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, used: str
+) -> None:
+    """An operator's own setting stays."""
+    monkeypatch.delenv("GOMEMLIMIT", raising=False)
+    if own is not None:
+        monkeypatch.setenv("GOMEMLIMIT", own)
+    async with embedded_bus(tmp_path, sync="2m"):
+        pid = (tmp_path / "bus.pid").read_text().strip()
+        environ = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    assert f"GOMEMLIMIT={used}" in environ
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ async def test_links_of_metadata_and_api_are_listed_with_their_source(client: Cl
         "on_failure": False,
         "run_config_id": "full",
         "on_route": None,
+        "needs_artifacts": False,
         "source": "api",
     }
     both = await made(client, pipeline="b", on_success=False, on_failure=True)
@@ -64,6 +65,15 @@ async def test_the_same_target_again_changes_when_it_is_started(client: Client) 
     again = await client.post(PATH, json={"pipeline": "a", "on_failure": True})
     assert (first.status, again.status, again.json["on_failure"]) == (201, 200, True)
     assert len((await client.get(PATH)).json) == 2
+
+
+async def test_a_trigger_that_needs_artifacts_says_so(client: Client) -> None:
+    """Where it is made, listed and shown; a trigger made again can take it back."""
+    assert (await made(client, pipeline="a", needs_artifacts=True))["needs_artifacts"] is True
+    assert [each["needs_artifacts"] for each in (await client.get(PATH)).json if each["pipeline"] == "a"] == [True]
+    assert (await made(client, pipeline="a"))["needs_artifacts"] is False
+    refused = await client.post(PATH, json={"pipeline": "a", "needs_artifacts": "yes"})
+    assert refused.status == 422
 
 
 async def test_one_target_can_have_a_trigger_for_each_route(client: Client) -> None:
@@ -153,6 +163,7 @@ async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client
         "on_failure": True,
         "run_config_id": None,
         "on_route": None,
+        "needs_artifacts": False,
         "source": "api",
         "in_cycle": True,
         "problem": None,

@@ -107,6 +107,30 @@ class Outputs(Resource):
         """
         return json.loads(await self._connection.raw("GET", f"/api/runs/{segment(run_id)}/result"))
 
+    async def artifacts(self, run_id: str) -> shapes.Artifacts:
+        """List the files that a run left in the folder ``FASTFLOW_ARTIFACTS_DIR``.
+
+        Raises:
+            NotFound: The run is not over.
+        """
+        return await self._connection.json("GET", f"/api/runs/{segment(run_id)}/artifacts", shapes.Artifacts)
+
+    async def artifact(self, run_id: str, path: str) -> AsyncGenerator[bytes]:
+        """Yield the content of one of these files in pieces.
+
+        Args:
+            run_id: The id of the run.
+            path: As in ``artifacts``.
+
+        Raises:
+            NotFound: The run left no such file.
+            Unreachable: The content is not complete.
+        """
+        there = "/".join(map(segment, path.split("/")))
+        async with aclosing(self._connection.pieces(f"/api/runs/{segment(run_id)}/artifacts/{there}")) as pieces:
+            async for piece in pieces:
+                yield piece
+
     async def notebook(self, run_id: str) -> bytes:
         """Get the executed notebook as a file (``.ipynb``), as far as it has run.
 

@@ -99,6 +99,30 @@ class Pipelines(Resource):
         """
         return await self._connection.json("DELETE", f"{_path(name)}/pin", shapes.PipelineVersions)
 
+    async def state(self, name: str) -> shapes.PipelineState:
+        """List the kept versions of the state of one pipeline, newest first. Also works for a removed pipeline.
+
+        Raises:
+            NotFound: There is no such pipeline, and it left no state.
+        """
+        return await self._connection.json("GET", f"{_path(name)}/state", shapes.PipelineState)
+
+    async def download_state(self, name: str, number: int) -> bytes:
+        """Get the files of one version of a pipeline's state, as a compressed tar.
+
+        Raises:
+            NotFound: This version is not kept, or has no files.
+        """
+        return await self._connection.raw("GET", f"{_path(name)}/state/{number}")
+
+    async def reset_state(self, name: str) -> shapes.PipelineState:
+        """Empty the state of one pipeline: its next run begins without files.
+
+        Raises:
+            NotFound: There is no such pipeline, and it left no state.
+        """
+        return await self._connection.json("DELETE", f"{_path(name)}/state", shapes.PipelineState)
+
     async def graph(self) -> shapes.Graph:
         """Get the graph of which pipeline starts which, with missing pipelines and cycles."""
         return await self._connection.json("GET", "/api/pipelines/graph", shapes.Graph)
@@ -120,6 +144,7 @@ class Pipelines(Resource):
         on_failure: bool = False,
         run_config_id: str | None = None,
         on_route: str | None = None,
+        needs_artifacts: bool = False,
     ) -> shapes.DownstreamTrigger:
         """Start another pipeline after this one. An existing trigger is updated.
 
@@ -130,6 +155,7 @@ class Pipelines(Resource):
             on_failure: Start it when a run failed.
             run_config_id: Start it with this one of its run configurations.
             on_route: Start it only after a run that wrote this label to ``FASTFLOW_ROUTE_FILE``.
+            needs_artifacts: It finds the run's artifacts below ``FASTFLOW_PARENT_ARTIFACTS_DIR``.
 
         Raises:
             NotFound: There is no pipeline *name*.
@@ -141,6 +167,7 @@ class Pipelines(Resource):
             on_failure=on_failure,
             run_config_id=run_config_id,
             on_route=on_route,
+            needs_artifacts=needs_artifacts,
         )
         return await self._connection.json("POST", _triggers(name), shapes.DownstreamTrigger, body=body)
 

@@ -58,6 +58,8 @@ from fastflow_api.shapes.pipelines import (
     Webhook,
 )
 from fastflow_api.shapes.runs import (
+    Artifact,
+    Artifacts,
     Attempt,
     ErrorType,
     Limits,
@@ -87,6 +89,7 @@ from fastflow_api.shapes.simulation import (
     SimulationComparison,
 )
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
+from fastflow_api.shapes.state import PipelineState, StateVersion
 from fastflow_api.shapes.versions import (
     PipelineVersion,
     PipelineVersions,
@@ -99,6 +102,8 @@ from fastflow_api.shapes.versions import (
 __all__ = [
     "HIDDEN",
     "Accepted",
+    "Artifact",
+    "Artifacts",
     "Attempt",
     "Backfill",
     "BackfillBody",
@@ -147,6 +152,7 @@ __all__ = [
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "PipelineState",
     "PipelineVersion",
     "PipelineVersions",
     "PushAnswer",
@@ -182,6 +188,7 @@ __all__ = [
     "SkipDetail",
     "SkipPage",
     "Source",
+    "StateVersion",
     "Stats",
     "Status",
     "SyncLogs",

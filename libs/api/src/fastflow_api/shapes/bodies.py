@@ -59,6 +59,8 @@ class LinkBody(Body, frozen=True, kw_only=True):
     """The run configuration to start it with, one of its ``schedules[].id``; null is its own configuration."""
     on_route: str | None = None
     """Start it only if the run wrote this label to the file ``FASTFLOW_ROUTE_FILE``; null is after any run."""
+    needs_artifacts: bool = False
+    """It finds the run's artifacts below the folder ``FASTFLOW_PARENT_ARTIFACTS_DIR``."""
 
 
 class JobSwitch(Body, frozen=True, kw_only=True):

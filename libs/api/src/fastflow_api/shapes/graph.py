@@ -21,6 +21,8 @@ class DownstreamTrigger(Shape, frozen=True, kw_only=True):
     run_config_id: str | None
     on_route: str | None
     """Only after a run that wrote this label; null: after any run."""
+    needs_artifacts: bool
+    """It finds the run's artifacts."""
     source: Source
     """Where it is defined: the pipeline's metadata, the API, or both."""
 
@@ -47,6 +49,8 @@ class Edge(Shape, frozen=True, kw_only=True):
     run_config_id: str | None
     on_route: str | None
     """Only after a run that wrote this label; null: after any run."""
+    needs_artifacts: bool
+    """It finds the run's artifacts."""
     source: Source
     in_cycle: bool
     """Whether it is part of a cycle."""

@@ -28,6 +28,9 @@ class ErrorType(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, not a secret
     RESULT_ERROR = "result_error"
+    ARTIFACTS_ERROR = "artifacts_error"
+    STATE_ERROR = "state_error"
+    STATE_CONFLICT = "state_conflict"
     LOST = "lost"
 
 
@@ -74,6 +77,10 @@ class Attempt(Shape, frozen=True, kw_only=True):
     cpu_cores_peak: float | None
     warnings: tuple[str, ...]
     """One sentence for each exceeded soft limit."""
+    state_version: int | None = None
+    """The version of the pipeline's state that it began with; 0: there was none yet; null: the pipeline keeps none."""
+    state_left: int | None = None
+    """The version that it left; null: it changed nothing, or did not succeed."""
 
 
 class Run(Shape, frozen=True, kw_only=True):
@@ -141,12 +148,35 @@ class Run(Shape, frozen=True, kw_only=True):
     """The label that the last attempt wrote to the file ``FASTFLOW_ROUTE_FILE``."""
     result_bytes: int | None = None
     """Size of its result; null: it has none, or is not over."""
+    artifacts_count: int | None = None
+    """Files that it left; null: none, or it is not over."""
+    artifacts_bytes: int = 0
+    """Size of these files together."""
     env_vars: dict[str, str]
     """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
     """Parameters given with the trigger; every value is ``***``."""
     operation_id: str | None = None
     """The operation that started it, such as a backfill."""
+
+
+class Artifact(Shape, frozen=True, kw_only=True):
+    """A file that a run left in the folder ``FASTFLOW_ARTIFACTS_DIR``."""
+
+    path: str
+    """Relative to the folder, with ``/``."""
+    size_bytes: int
+    sha256: str
+    media_type: str
+    """What its name says; its content may be anything."""
+
+
+class Artifacts(Shape, frozen=True, kw_only=True):
+    """All files that a run left."""
+
+    artifacts: tuple[Artifact, ...]
+    problems: tuple[str, ...]
+    """A sentence for each file that is not among them."""
 
 
 class Skip(Shape, frozen=True, kw_only=True):

@@ -63,6 +63,8 @@ class Put(NamedTuple):
     key: str
     value: bytes
     expect: int | None = None
+    is_lasting: bool = False
+    """Its bucket removes values by age, and not this one."""
 
 
 class Bus:
@@ -325,6 +327,8 @@ class Bus:
         batch = uuid.uuid4().hex
         for number, put in enumerate(puts, start=1):
             headers = {} if put.expect is None else {"Nats-Expected-Last-Subject-Sequence": str(put.expect)}
+            if put.is_lasting:
+                headers["Nats-TTL"] = "never"
             if len(puts) > 1:
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
             subject = value_subject(bucket, put.key)

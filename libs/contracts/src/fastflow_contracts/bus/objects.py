@@ -58,8 +58,8 @@ class _ObjectNote(msgspec.Struct):
 NOTE = Codec(_ObjectNote)
 
 
-class _Upload(NamedTuple):
-    """One stored object. ``sequence``: its note's; ``upload``: in the subject of the chunks."""
+class Upload(NamedTuple):
+    """One stored object. ``sequence``: its note's; ``upload``: in the subject of the chunks; empty: deleted."""
 
     sequence: int
     upload: str
@@ -72,6 +72,10 @@ class Uploaded(NamedTuple):
 
     at: datetime
     size: int
+    sequence: int = 0
+    """Of its note."""
+    upload: str = ""
+    """In the subject of its chunks."""
 
 
 class ObjectStore:
@@ -87,9 +91,9 @@ class ObjectStore:
 
         Chunks of an unfinished object are removed. Raises ``Rejected``, ``Unavailable``.
         """
-        async with _about_object(f"did not store object {name}"):
+        async with about_object(f"did not store object {name}"):
             replaced = await self._note_or_none(name)
-            if replaced is not None and replaced.size == len(data) and await self._is_whole(replaced):
+            if replaced is not None and replaced.size == len(data) and await self.is_whole(replaced):
                 return
             note = await self._put_chunks(name, data)
             text = json.dumps(note.as_dict()).encode()
@@ -97,26 +101,26 @@ class ObjectStore:
                 subject = subjects.object_note(self._bucket, name)
                 await self._bus.publish(subject, text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
             except Rejected:
-                await self._remove_chunks(note.nuid)
+                await self.remove_chunks(note.nuid)
                 raise
             # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
             # to them.
             if replaced is not None:
-                await self._remove_chunks(replaced.upload)
+                await self.remove_chunks(replaced.upload)
 
     async def is_stored(self, name: str, size: int) -> bool:
         """Return whether the whole object *name* of *size* bytes is stored. Raises ``Unavailable``."""
-        async with _about_object(f"did not show object {name}"):
+        async with about_object(f"did not show object {name}"):
             note = await self._note_or_none(name)
-            return note is not None and note.size == size and await self._is_whole(note)
+            return note is not None and note.size == size and await self.is_whole(note)
 
     async def get(self, name: str) -> bytes:
         """Return the bytes of *name*, which must be their SHA-256.
 
         Raises ``Rejected`` if the object is missing, incomplete or damaged; ``Unavailable``.
         """
-        async with _about_object(f"did not deliver object {name}"):
-            note = await self._note(name)
+        async with about_object(f"did not deliver object {name}"):
+            note = await self.note(name)
             if note is None:
                 raise Rejected(f"object {name} is not in {self._bucket}.")
             data = b"".join(await self._chunks(name, note))
@@ -124,14 +128,16 @@ class ObjectStore:
             raise Rejected(f"object {name} in {self._bucket} is damaged.")
         return data
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, until: int | None = None) -> None:
         """Remove *name*, even from a full store; a missing one does no harm.
+
+        *until*: only if its note has no later sequence: an object whose note was written again stays, whole.
 
         Raises ``Rejected``, ``Unavailable``.
         """
-        async with _about_object(f"did not remove object {name}"):
-            note = await self._note(name)
-            if note is None:
+        async with about_object(f"did not remove object {name}"):
+            note = await self.note(name)
+            if note is None or (until is not None and note.sequence > until):
                 return
             # Remove the note first: without chunks it would name an unreadable object. Remove only this note: one
             # that was stored meanwhile has its own chunks.
@@ -140,7 +146,9 @@ class ObjectStore:
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
                     await self._bus.js.purge_stream(self._stream, seq=note.sequence + 1, subject=subject)
                     break
-            await self._remove_chunks(note.upload)
+            left = await self._note_or_none(name)
+            if left is None or left.upload != note.upload:
+                await self.remove_chunks(note.upload)
 
     async def uploaded(self) -> dict[str, Uploaded]:
         """Return every object's age and size, by name, without objects with unreadable metadata.
@@ -155,34 +163,43 @@ class ObjectStore:
                 for message in batch.messages:
                     note = decoded(NOTE, message.data, where=message.subject)
                     if note is not None and not note.deleted:
-                        found[note.name] = Uploaded(message.stored_at, note.size)
+                        found[note.name] = Uploaded(message.stored_at, note.size, message.sequence, note.nuid)
         return found
 
-    async def _note_or_none(self, name: str) -> _Upload | None:
+    async def _note_or_none(self, name: str) -> Upload | None:
         """As ``_note``, but a damaged note counts as none: it is replaced."""
         try:
-            return await self._note(name)
+            return await self.note(name)
         except Rejected:
             return None
 
-    async def _note(self, name: str) -> _Upload | None:
+    async def note(self, name: str) -> Upload | None:
+        """Return what is stored under *name*. Raises ``Rejected`` for a damaged note, and what the bus raises."""
+        sequence, found = await self.last_note(name)
+        if sequence and found is None:
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata is invalid.")
+        return found if found is not None and found.upload else None
+
+    async def last_note(self, name: str) -> tuple[int, Upload | None]:
+        """Return the sequence of the note of *name*, 0 if there is none, and what it says; None: it is damaged."""
         subject = subjects.object_note(self._bucket, name)
         try:
             raw = await self._bus.js.get_last_msg(self._stream, subject)
         except nats.js.errors.NotFoundError:
-            return None
+            return 0, None
         assert raw.seq is not None
         note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
-            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata is invalid.")
-        return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
+            return raw.seq, None
+        return raw.seq, Upload(raw.seq, "" if note.deleted else note.nuid, note.size, note.chunks)
 
-    async def _is_whole(self, note: _Upload) -> bool:
+    async def is_whole(self, note: Upload) -> bool:
+        """Return whether all its chunks are stored. Raises what the bus raises."""
         subject = subjects.object_chunks(self._bucket, note.upload)
         info = await self._bus.js.stream_info(self._stream, subjects_filter=subject)
         return (info.state.subjects or {}).get(subject, 0) == note.chunks
 
-    async def _chunks(self, name: str, note: _Upload) -> list[bytes]:
+    async def _chunks(self, name: str, note: Upload) -> list[bytes]:
         """Return all chunks of an object in their order."""
         subject = subjects.object_chunks(self._bucket, note.upload)
         chunks: list[bytes] = []
@@ -194,7 +211,7 @@ class ObjectStore:
         there = len(chunks) + pending
         if there == note.chunks:
             return chunks
-        if await self._is_whole(note):
+        if await self.is_whole(note):
             raise Unavailable(f"the server of the bus that answered does not have all of object {name} yet; try again.")
         raise Rejected(f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored.")
 
@@ -209,7 +226,7 @@ class ObjectStore:
             for chunk in chunks:
                 await self._bus.store_once(subjects.object_chunks(self._bucket, upload), chunk, {})
         except BaseException:
-            await self._remove_chunks(upload)
+            await self.remove_chunks(upload)
             raise
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
         return ObjectInfo(
@@ -222,7 +239,21 @@ class ObjectStore:
             options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES),
         )
 
-    async def _remove_chunks(self, upload: str) -> None:
+    async def abandon_chunks(self, upload: str) -> None:
+        """Try to replace the chunks of an unused upload by one empty chunk, for at most three times ``ANSWER_S``.
+
+        It needs no permission to purge. A collector removes the rest.
+        """
+        subject = subjects.object_chunks(self._bucket, upload)
+        try:
+            async for _ in attempts(ANSWER_S, f"emptying {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self._bus.js.publish(subject, b"", headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+                    return
+        except Unavailable as error:
+            log.warning("unused chunks not removed", stream=self._stream, subject=subject, error=str(error))
+
+    async def remove_chunks(self, upload: str) -> None:
         """Try to remove the chunks, for at most three times ``ANSWER_S``."""
         stream, subject = self._stream, subjects.object_chunks(self._bucket, upload)
         try:
@@ -239,7 +270,7 @@ class ObjectStore:
 
 
 @contextlib.asynccontextmanager
-async def _about_object(trouble: str) -> AsyncIterator[None]:
+async def about_object(trouble: str) -> AsyncIterator[None]:
     """Turn every error of the bus in the block into ``Unavailable``, with what was done to the object."""
     try:
         async with asyncio.timeout(OBJECT_S) as whole:

@@ -125,6 +125,10 @@ def grant(user: User) -> Grant:
                     *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
                     *_removing(subjects.INPUTS),
+                    *_objects(subjects.ARTIFACTS),
+                    *_object_removals(subjects.ARTIFACTS),
+                    *_objects(subjects.STATES),
+                    *_object_removals(subjects.STATES),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
@@ -147,7 +151,14 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS, subjects.RESULT_KEYS),
+                    *_keys(
+                        subjects.RUNS,
+                        subjects.RUN_KEYS,
+                        subjects.LIMIT_KEYS,
+                        subjects.RESULT_KEYS,
+                        subjects.ARTIFACTS_KEYS,
+                        subjects.STATE_KEYS,
+                    ),
                     subjects.RESULTS,
                     *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     subjects.LOGS,
@@ -161,6 +172,11 @@ def grant(user: User) -> Grant:
                     *_finding(bucket_stream(subjects.SCHEDULES)),
                     *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
+                    *_objects(subjects.ARTIFACTS),
+                    f"$O.{subjects.ARTIFACTS}.C.>",  # the scheduler removes
+                    f"$O.{subjects.ARTIFACTS}.M.>",
+                    *_objects(subjects.STATES),
+                    *_object_writes(subjects.STATES),
                     *_working("script", "notebook"),
                     *_reading(streams.WORK),
                     *_taking(streams.WORK),
@@ -198,6 +214,10 @@ def grant(user: User) -> Grant:
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
+                    *_objects(subjects.ARTIFACTS),
+                    *_keys(subjects.RUNS, subjects.STATE_KEYS),  # a reset
+                    *_objects(subjects.STATES),
+                    *_object_removals(subjects.STATES),
                     f"{inbox(User.OUTSIDE)}.>",
                     f"{ADMIN_INBOX}.>",
                 ),
@@ -288,6 +308,12 @@ def _objects(bucket: str) -> Iterable[str]:
     """Read objects."""
     yield from _finding(object_stream(bucket))
     yield from _reading(object_stream(bucket))
+
+
+def _object_removals(bucket: str) -> Iterable[str]:
+    """Remove objects."""
+    yield f"$O.{bucket}.C.>"  # before a purge, see ``ObjectStore``
+    yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
 
 
 def _object_writes(bucket: str) -> Iterable[str]:

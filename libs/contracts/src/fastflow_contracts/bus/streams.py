@@ -73,6 +73,8 @@ RUN_HISTORY: Final = 16
 RUN_AGE_S: Final = 90 * DAY_S
 LOG_AGE_S: Final = 30 * DAY_S
 OPERATION_AGE_S: Final = 30 * DAY_S
+ARTIFACTS_BYTES: Final = 8 * GIB
+"""Size of the store of artifacts. A full one takes no more: it never drops what a run refers to."""
 
 
 _TELLING: Final = RePublish(src=">", dest=f"{subjects.TOLD}.>", headers_only=True)
@@ -94,6 +96,8 @@ _STORE_FAILED: Final = (10049, 10077)
 _NO_STORE: Final = (
     "; see whether the server's folder (store_dir) has room, also for more files (df -i), and is writable."
 )
+_NO_SPACE: Final = (10023, 10047)
+"""What the server answers if the bounds of all streams are together more than it may store."""
 
 
 class WrongTopology(FastFlowError):
@@ -141,6 +145,20 @@ def _stream(
     )
 
 
+def _objects(bucket: str, *, bytes_max: int) -> StreamConfig:
+    return StreamConfig(
+        name=object_stream(bucket),
+        subjects=[f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=bytes_max,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+        republish=_TELLING,
+    )
+
+
 def _work_queue(name: str, *subject_list: str, bytes_max: int) -> StreamConfig:
     config = _stream(name, list(subject_list), bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
     return replace(config, retention=RetentionPolicy.WORK_QUEUE, republish=None)
@@ -172,17 +190,9 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     _bucket(subjects.SESSIONS, history=1, bytes_max=16 * MIB, value_bytes_max=MIB // 64, age_s=DAY_S),
     _bucket(subjects.OPERATIONS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=OPERATION_AGE_S),
-    StreamConfig(
-        name=object_stream(subjects.BUNDLES),
-        subjects=[f"$O.{subjects.BUNDLES}.C.>", f"$O.{subjects.BUNDLES}.M.>"],
-        retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.NEW,
-        max_bytes=4 * GIB,
-        allow_rollup_hdrs=True,
-        allow_direct=True,
-        republish=_TELLING,
-    ),
+    _objects(subjects.BUNDLES, bytes_max=4 * GIB),
+    _objects(subjects.ARTIFACTS, bytes_max=ARTIFACTS_BYTES),
+    _objects(subjects.STATES, bytes_max=4 * GIB),
     replace(
         _work_queue(TRIGGERS, subjects.TRIGGERS, subjects.STARTS, bytes_max=GIB),
         duplicate_window=TRIGGER_DEDUP_S,
@@ -249,12 +259,15 @@ CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
 )
 
 
-async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str = "") -> None:
+async def ensure(
+    js: JetStreamContext, *, replicas: int = 1, installation: str = "", artifacts_bytes: int | None = None
+) -> None:
     """Create missing streams and consumers, and update existing ones.
 
     Args:
         js: The JetStream context of the bus.
         replicas: Copies of every stream: 1 on a single server, 3 in a cluster.
+        artifacts_bytes: Size of the store of artifacts; None keeps the one that the bus has.
         installation: The name of the installation; empty keeps the name that the bus has, or sets a random one.
 
     Raises:
@@ -264,18 +277,23 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str =
         raise WrongTopology("an installation's name is 8 to 64 characters of a-z and 0-9.")
     for stream in STREAMS:
         wanted = replace(stream, num_replicas=replicas)
-        assert wanted.name is not None
         try:
+            is_artifacts = wanted.name == object_stream(subjects.ARTIFACTS)
+            if is_artifacts and artifacts_bytes is not None:
+                wanted = replace(wanted, max_bytes=artifacts_bytes)
             try:
-                await js.stream_info(wanted.name)
+                found = await js.stream_info(stream.name or "")
             except NotFoundError:
                 await js.add_stream(wanted)
             else:
+                if is_artifacts and artifacts_bytes is None:
+                    wanted = replace(wanted, max_bytes=found.config.max_bytes)
                 await js.update_stream(wanted)
         except APIError as error:
             raise WrongTopology(
                 f"the bus refused stream {wanted.name}: {error.description}"
                 f"{_NO_STORE if error.err_code in _STORE_FAILED else ''}"
+                f"{_too_small() if error.err_code in _NO_SPACE else ''}"
             ) from error
     await _name_installation(js, installation)
     for stream_name, consumer in CONSUMERS:  # last: a service that finds these has all it waits for
@@ -285,6 +303,13 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str =
             raise WrongTopology(
                 f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
             ) from error
+
+
+def _too_small() -> str:
+    return (
+        f"; let the server store at least {STORE_BYTES_MAX / 1e9:.0f} GB (max_file_store; STORE_BYTES of the compose "
+        "files), or make the store of artifacts smaller: `fastflow bus ensure --artifacts-bytes`."
+    )
 
 
 async def _name_installation(js: JetStreamContext, wanted: str) -> None:

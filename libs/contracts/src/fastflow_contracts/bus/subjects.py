@@ -71,6 +71,8 @@ PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
+STATES = "ff_states"
+ARTIFACTS = "ff_artifacts"
 LINKS = "ff_links"
 SESSIONS = "ff_sessions"
 OPERATIONS = "ff_operations"
@@ -80,6 +82,10 @@ INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
 RESULT_KEYS = "result.*.*"
 """In the bucket of the runs, so that one batch writes a result and the end of its run."""
+STATE_KEYS = "state.*"
+"""In the bucket of the runs, so that one batch writes a pipeline's state and the end of the run that left it."""
+ARTIFACTS_KEYS = "artifacts.*.*"
+"""As the results: what the artifacts of a run are. Their content is in the object store ``ARTIFACTS``."""
 INSTANCES_KEYS = "limit.instances.*"
 CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
@@ -315,6 +321,24 @@ def result(run: RunRef) -> str:
 
 def result_key(run: RunRef) -> str:
     return f"result.{_token(run.pipeline)}.{run.run_id}"
+
+
+def state_key(pipeline: PipelineName) -> str:
+    return f"state.{_token(pipeline)}"
+
+
+def parse_state_key(key: str) -> PipelineName:
+    """Return the pipeline in a key. Raises ``BadToken`` or ``BadName``."""
+    return name_of(key.removeprefix("state."))
+
+
+def artifacts_key(run: RunRef) -> str:
+    return f"artifacts.{_token(run.pipeline)}.{run.run_id}"
+
+
+def parse_artifacts_key(key: str) -> RunRef:
+    """Return the run in a key. Raises ``BadToken`` or ``BadName``."""
+    return _ref(key, "artifacts.")
 
 
 def version_key(version: VersionRef) -> str:

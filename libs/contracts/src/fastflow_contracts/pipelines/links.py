@@ -29,6 +29,8 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
     run_config_id: RunConfigId | None = None
     on_route: Route | None = None
     """Only after a run that wrote this label; None = after any run."""
+    needs_artifacts: bool = False
+    """Whether the run that starts finds the artifacts of the one that ended."""
     source: Literal["json", "api", "both"] = "api"
 
     @property
@@ -68,6 +70,7 @@ def merged(declared: Iterable[DownstreamRule], made: Iterable[Link]) -> tuple[Li
             on_failure=each.on_failure,
             run_config_id=each.run_config_id,
             on_route=each.on_route,
+            needs_artifacts=each.needs_artifacts,
             source="json",
         )
         found[link.id] = _joined(found.get(link.id), link)
@@ -85,5 +88,6 @@ def _joined(one: Link | None, other: Link) -> Link:
         on_failure=one.on_failure or other.on_failure,
         run_config_id=one.run_config_id,
         on_route=one.on_route,
+        needs_artifacts=one.needs_artifacts or other.needs_artifacts,
         source=one.source if one.source == other.source else "both",
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.result import raw
-from fastflow_contracts.runs.run import Ended, ParentRun, RunRecord
+from fastflow_contracts.runs.run import ArtifactsOf, Ended, ParentRun, RunRecord
 
 FINISHED_TYPE = "fastflow.run.finished"
 
@@ -15,8 +18,8 @@ def route_of(run: RunRecord) -> str | None:
     return run.attempts[-1].route if run.attempts else None
 
 
-def parent_run(run: RunRecord) -> ParentRun:
-    """How *run* ended, for a run that follows it."""
+def parent_run(run: RunRecord, *, artifacts_of: ArtifactsOf | None = None) -> ParentRun:
+    """How *run* ended, for a run that follows it. *artifacts_of*: whose artifacts that one needs."""
     last = run.attempts[-1] if run.attempts else None
     return ParentRun(
         run_id=run.id,
@@ -25,15 +28,17 @@ def parent_run(run: RunRecord) -> ParentRun:
         exit_code=last.exit_code if last else None,
         error_type=last.error_type if last else None,
         error_message=last.error_message if last else None,
+        artifacts_of=artifacts_of,
     )
 
 
-def finished_event(run: RunRecord, result: bytes | None = None) -> bytes:
+def finished_event(run: RunRecord, result: bytes | None = None, artifacts: Iterable[StoredArtifact] = ()) -> bytes:
     """The end of *run*, which must be over, as a CloudEvent in JSON. Its fields are named as in the HTTP API.
 
     Args:
         run: The run.
         result: Its result, as JSON.
+        artifacts: The files that it left.
     """
     assert isinstance(run.state, Ended)
     parent, order = parent_run(run), run.order
@@ -67,6 +72,6 @@ def finished_event(run: RunRecord, result: bytes | None = None) -> bytes:
         "id": run.id,
         "time": run.state.at,
         "datacontenttype": "application/json",
-        "data": {"run": data, "result": raw(result)},
+        "data": {"run": data, "artifacts": msgspec.to_builtins(tuple(artifacts)), "result": raw(result)},
     }
     return msgspec.json.encode(event)

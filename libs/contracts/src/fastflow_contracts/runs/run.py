@@ -52,6 +52,9 @@ class RunErrorType(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
     RESULT_ERROR = "result_error"
+    ARTIFACTS_ERROR = "artifacts_error"
+    STATE_ERROR = "state_error"
+    STATE_CONFLICT = "state_conflict"
     LOST = "lost"
 
 
@@ -131,6 +134,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The labels that its runner must have."""
     network: str | tuple[str, ...] | None = None
     """``internet``, ``none``, or each ``host:port`` that it may reach; None: what the runner gives."""
+    keeps_state: bool = False
+    """Its pipeline has a state, which the run gets and may change."""
     retry_attempts: Count = 0
     """Attempts after the first."""
     retry_strategy: RetryStrategy | None = None
@@ -168,6 +173,8 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     """When its environment and its sandbox were ready. While this is None, no user code has run."""
     python_version: str = ""
     """Of the interpreter that runs it, once that is known."""
+    state_version: Count | None = None
+    """Number of the state that it began with; 0: the first one, without files; None: its pipeline keeps none."""
     cancel_requested_at: Instant | None = None
     cancel_reason: str = ""
 
@@ -194,6 +201,10 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """It never began: its start was accepted, and refused later. Nothing follows from it."""
     result_bytes: Count | None = None
     """Size of its result, which is stored beside the record (``RunStore.result``); None: it has none."""
+    artifacts_count: Count | None = None
+    """Files that it left (``ArtifactStore.manifest``); None: nothing is stored of them."""
+    artifacts_bytes: Count = 0
+    """Size of these files."""
 
 
 State: TypeAlias = Pending | Running | Ended
@@ -226,6 +237,10 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The same of what its cells did; 0 if it was no notebook."""
     route: str | None = None
     """The label that the script wrote, by which its followers are chosen."""
+    state_version: Count | None = None
+    """As in ``Running``."""
+    state_left: Count | None = None
+    """Number of the state that it left; None: it changed nothing, or did not succeed."""
 
 
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -269,6 +284,16 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return self.state.result_bytes if isinstance(self.state, Ended) else None
 
     @property
+    def artifacts_count(self) -> int | None:
+        """Files that it left; None: nothing is stored of them, or it is not over."""
+        return self.state.artifacts_count if isinstance(self.state, Ended) else None
+
+    @property
+    def artifacts_bytes(self) -> int:
+        """Size of these files."""
+        return self.state.artifacts_bytes if isinstance(self.state, Ended) else 0
+
+    @property
     def is_refused(self) -> bool:
         """Whether it stands for a start that was accepted, and refused later."""
         return isinstance(self.state, Ended) and self.state.refused
@@ -283,6 +308,13 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return self.order.root_run_id or self.id
 
 
+class ArtifactsOf(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The run whose artifacts another one needs."""
+
+    pipeline: StoredName
+    run_id: StoredRunId
+
+
 class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
 
@@ -292,6 +324,10 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
     error_message: str | None = None
+    artifacts_of: ArtifactsOf | None = None
+    """Whose artifacts the run finds below FASTFLOW_PARENT_ARTIFACTS_DIR. It can be a run before this parent, if that
+    was started again.
+    """
 
 
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypedDict, assert_never
 
 from msgspec.structs import replace
 
 from fastflow_contracts.base import Fact
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.format.retry import delay_s
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.run import (
     RESTART,
     AttemptRecord,
@@ -27,9 +28,14 @@ from fastflow_contracts.runs.run import (
     RunRecord,
     Verdict,
 )
+from fastflow_contracts.runs.state.head import LeftState
 
 ERROR_CHARACTERS_MAX = 8_000
 """Of an attempt's error in its record; the log has all of it."""
+STATE_CONFLICTS_MAX = 10
+"""How often a run is tried again because another one changed the state that it began with."""
+STATE_CONFLICT_WAIT_S_MAX = 60.0
+"""The longest wait before that; the first is a second, and each next one twice as long."""
 RELEASES_MAX = 5
 """A run given back more often than this before its code ran is lost: something kills every runner it meets."""
 
@@ -52,6 +58,15 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     route: str | None = None
     result: bytes | None = None
     """The JSON that the script wrote. It counts if the run ends with this attempt."""
+    artifacts: ArtifactManifest | None = None
+    """The files that the script left. They count as ``result``."""
+    state: LeftState | None = None
+    """The state that it left, if it changed. It counts if the run succeeds."""
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether the run succeeds with this attempt."""
+        return self.error_type is None and not self.stopped
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -66,6 +81,8 @@ class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"
 
     epoch: int
     python_version: str = ""
+    state_version: int | None = None
+    """Number of the state that the script begins with; None: its pipeline keeps none."""
 
 
 class Adopt(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="adopt"):
@@ -117,6 +134,7 @@ class Claimed(Fact, frozen=True, kw_only=True, tag="run.claimed"):
 class EnvironmentPrepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
     at: datetime
     python_version: str = ""
+    state_version: int | None = None
 
 
 class Adopted(Fact, frozen=True, kw_only=True, tag="run.adopted"):
@@ -148,6 +166,16 @@ class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     at: datetime
     reason: str = ""
     result_bytes: int | None = None
+    artifacts_count: int | None = None
+    artifacts_bytes: int = 0
+
+
+class _Left(TypedDict):
+    """What the last attempt left beside the record, as fields of ``Finished``."""
+
+    result_bytes: int | None
+    artifacts_count: int | None
+    artifacts_bytes: int
 
 
 Event: TypeAlias = (
@@ -200,7 +228,10 @@ def _from_holder(
 ) -> tuple[Event, ...]:
     match command:
         case Prepare():
-            return () if state.prepared_at else (EnvironmentPrepared(at=now, python_version=command.python_version),)
+            if state.prepared_at:
+                return ()
+            python, version = command.python_version, command.state_version
+            return (EnvironmentPrepared(at=now, python_version=python, state_version=version),)
         case Adopt():
             return (Adopted(runner=command.runner, epoch=run.epoch + 1),)
         case Release():
@@ -236,6 +267,7 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
     another attempt, or failure.
     """
     at = outcome.finished_at
+    left_state = outcome.state if outcome.ends_well else None
     ended = AttemptEnded(
         attempt=AttemptRecord(
             number=state.attempt,
@@ -254,21 +286,47 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
             log_sequence=outcome.log_sequence,
             cell_sequence=outcome.cell_sequence,
             route=outcome.route,
+            state_version=state.state_version,
+            state_left=None if left_state is None else (state.state_version or 0) + 1,
         )
     )
     failed = outcome.error_type is not None
-    size = None if outcome.result is None else len(outcome.result)
+    left = _left(outcome)
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
-        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, result_bytes=size)
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason, **left)
     if not failed:
         # It may end by itself in the moment that a restart asks it to.
         reason = RESTART if state.cancel_reason == RESTART else ""
-        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, result_bytes=size)
-    # Retries count the failed attempts, from 1; a secret that no key opens is never retried.
-    if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
-        return ended, Finished(verdict=Verdict.FAILED, at=at, result_bytes=size)
-    not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason, **left)
+    wait_s = _retry_wait_s(run, state.attempt, outcome.error_type)
+    if wait_s is None:
+        return ended, Finished(verdict=Verdict.FAILED, at=at, **left)
+    not_before = at + timedelta(seconds=wait_s)
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
+
+
+def _retry_wait_s(run: RunRecord, attempt: int, error_type: RunErrorType | None) -> float | None:
+    """Return the seconds until the next attempt; None: there is none.
+
+    Retries count the failed attempts, from 1. A conflict of states is no fault of the script: it has retries of its
+    own. A secret that no key opens is never retried.
+    """
+    conflicts = sum(each.error_type is RunErrorType.STATE_CONFLICT for each in run.attempts)
+    if error_type is RunErrorType.STATE_CONFLICT:
+        return None if conflicts >= STATE_CONFLICTS_MAX else min(2.0**conflicts, STATE_CONFLICT_WAIT_S_MAX)
+    failures = attempt - conflicts
+    if failures > run.order.retry_attempts or error_type is RunErrorType.SECRET_ERROR:
+        return None
+    return delay_s(run.order.retry_strategy, failures)
+
+
+def _left(outcome: AttemptOutcome) -> _Left:
+    files = outcome.artifacts
+    return _Left(
+        result_bytes=None if outcome.result is None else len(outcome.result),
+        artifacts_count=None if files is None else len(files.artifacts),
+        artifacts_bytes=0 if files is None else files.bytes_total,
+    )
 
 
 def _cut(text: str | None) -> str | None:
@@ -293,7 +351,13 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
             return replace(run, state=state, epoch=event.epoch)
         case EnvironmentPrepared():
             assert isinstance(run.state, Running)
-            return replace(run, state=replace(run.state, prepared_at=event.at, python_version=event.python_version))
+            state = replace(
+                run.state,
+                prepared_at=event.at,
+                python_version=event.python_version,
+                state_version=event.state_version,
+            )
+            return replace(run, state=state)
         case Adopted():
             assert isinstance(run.state, Running)
             state = replace(run.state, runner=event.runner, epoch=event.epoch)
@@ -313,7 +377,14 @@ def evolve(run: RunRecord, event: Event) -> RunRecord:
         case RetryScheduled():
             return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
         case Finished():
-            ended = Ended(verdict=event.verdict, at=event.at, reason=event.reason, result_bytes=event.result_bytes)
+            ended = Ended(
+                verdict=event.verdict,
+                at=event.at,
+                reason=event.reason,
+                result_bytes=event.result_bytes,
+                artifacts_count=event.artifacts_count,
+                artifacts_bytes=event.artifacts_bytes,
+            )
             return replace(run, state=ended)
         case _:
             assert_never(event)

@@ -24,16 +24,19 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.artifacts import MANIFEST
 from fastflow_contracts.runs.concurrency import Full, Limit, limit_sets, run_records
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord, Turn
+from fastflow_contracts.runs.state.store import StateStore
 from fastflow_contracts.runs.state_machine import Command, Event, Finish, decide, fold
 
 CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
 CONFLICT_PAUSE_S = 0.02
 RESULTS_AT_ONCE_MAX = 4
-"""Results that one process writes at once. The server accepts 50 unfinished batches for a stream, from all of them."""
+"""Results and states that one process writes at once. The server accepts 50 unfinished batches for a stream, from all
+of them."""
 
 
 class NoSuchRun(FastFlowError):
@@ -65,6 +68,7 @@ class RunStore:
         self._bus = bus
         self._clock = clock
         self.records = run_records(bus)
+        self.states = StateStore(bus)
         self.inputs: Bucket[RunRef, RunInput] = Bucket(
             bus,
             INPUTS,
@@ -198,7 +202,8 @@ class RunStore:
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
-            events = decide(stored.run, command, now=self._clock())
+            settled, state = await self.states.settle(stored.run, command)
+            events = decide(stored.run, settled, now=self._clock())
             if not events:
                 if known is None:
                     return Changed(stored, ())
@@ -208,9 +213,10 @@ class RunStore:
             put = self.records.write(ref, run, expect=stored.revision)
             try:
                 beside = [await limit.put_for(self._bus, ref) for limit in limits]
-                if run.result_bytes is not None and (result := _result_in(command)) is not None:
+                left = [*_left_by(settled, ref), *([state.put] if state else [])] if run.is_over else []
+                if left:
                     async with self._results_turns:
-                        puts = [put, *beside, Put(subjects.result_key(ref), result)]
+                        puts = [put, *beside, *left]
                         revision = (await self._bus.commit(RUNS, puts))[0]
                 elif beside:
                     revision = (await self._bus.commit(RUNS, [put, *beside]))[0]
@@ -220,6 +226,8 @@ class RunStore:
                 known = None
                 await self._step_aside()
                 continue
+            if state is not None:
+                await self.states.discard(state.dropped)
             return Changed(Stored(run, revision), events)
         raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times before it could be written; try again.")
 
@@ -250,6 +258,8 @@ class RunStore:
             await self._remove_turns(run, run.order.turn)
         if run.result_bytes is not None:  # written next, in the same batch
             await self._bus.purge(RUNS, subjects.result_key(run.ref), until=revision + 1)
+        if run.artifacts_count is not None:  # after the result, or in its place; the scheduler removes the content
+            await self._bus.purge(RUNS, subjects.artifacts_key(run.ref), until=revision + 2)
         if run.order.has_input:
             key = subjects.input_key(run.ref)
             if (given := await self._bus.get(INPUTS, key)) is not None:
@@ -319,5 +329,12 @@ class RunStore:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
 
 
-def _result_in(command: Command) -> bytes | None:
-    return command.outcome.result if isinstance(command, Finish) else None
+def _left_by(command: Command, ref: RunRef) -> list[Put]:
+    """What the attempt left for the time after the end of its run: its result, and what its artifacts are."""
+    left: list[Put] = []
+    if isinstance(command, Finish):
+        if (result := command.outcome.result) is not None:
+            left.append(Put(subjects.result_key(ref), result))
+        if (files := command.outcome.artifacts) is not None:
+            left.append(Put(subjects.artifacts_key(ref), MANIFEST.encode(files)))
+    return left

@@ -131,6 +131,7 @@ def admit(
         network=config.network,
         priority=config.priority,
         runs_on=config.runs_on,
+        keeps_state=config.state,
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),

@@ -6,7 +6,7 @@ give the new run's id, so a reaction that happens twice starts nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,9 +14,10 @@ import msgspec
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.chain import finished_event, parent_run, route_of
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.run import RESTART, Ended, Pending, RunInput, RunRecord, Verdict
+from fastflow_contracts.runs.run import RESTART, ArtifactsOf, Ended, Pending, RunInput, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import STRUCTURED
 from fastflow_contracts.starting.admission import Cause
 from fastflow_contracts.starting.ceilings import too_deep
@@ -50,6 +51,7 @@ def react(
     given: RunInput,
     *,
     result: bytes | None = None,
+    artifacts: Iterable[StoredArtifact] = (),
     depth_max: int = HOPS_MAX,
 ) -> list[Follow | Break]:
     """Decide what follows from the end of *run*.
@@ -60,6 +62,7 @@ def react(
         made: Links from the API.
         given: The input of *run*.
         result: Its result, as JSON.
+        artifacts: The files that it left.
         depth_max: Most downstream starts one after the other.
     """
     if not isinstance(run.state, Ended):
@@ -67,7 +70,7 @@ def react(
     spec = record.live.spec if record and record.live else None
     links = merged(spec.downstream_triggers if spec else (), made)
     applying = [link for link in links if _applies(link, run.state, route_of(run))]
-    followers = _followers(run, applying, result, depth_max)
+    followers = _followers(run, applying, finished_event(run, result, artifacts), depth_max)
     if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
         followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
     return followers
@@ -86,10 +89,10 @@ def _applies(link: Link, state: Ended, route: str | None) -> bool:
     return wanted and link.on_route in (None, route)
 
 
-def _followers(run: RunRecord, links: Iterable[Link], result: bytes | None, depth_max: int) -> list[Follow | Break]:
-    """Links that differ only in their route have the same target, which starts once."""
+def _followers(run: RunRecord, links: Sequence[Link], event: bytes, depth_max: int) -> list[Follow | Break]:
+    """Links with the same target, which differ only in their route, start it once: with artifacts if one needs them."""
     found: list[Follow | Break] = []
-    event = finished_event(run, result)
+    needing = {link.target for link in links if link.needs_artifacts}
     for link in {link.target: link for link in links}.values():
         edge = f"downstream/{link.target}"
         trigger = Trigger(
@@ -100,7 +103,10 @@ def _followers(run: RunRecord, links: Iterable[Link], result: bytes | None, dept
             event_headers={"content-type": STRUCTURED},
         )
         cause = Cause(
-            parent_run_id=run.id, parent=parent_run(run), root_run_id=run.root_run_id, hops=run.order.hops + 1
+            parent_run_id=run.id,
+            parent=parent_run(run, artifacts_of=_artifacts_of(run) if link.target in needing else None),
+            root_run_id=run.root_run_id,
+            hops=run.order.hops + 1,
         )
         if run.order.hops >= depth_max:
             reason = too_deep(run.root_run_id, depth_max)
@@ -108,6 +114,10 @@ def _followers(run: RunRecord, links: Iterable[Link], result: bytes | None, dept
         else:
             found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
     return found
+
+
+def _artifacts_of(run: RunRecord) -> ArtifactsOf:
+    return ArtifactsOf(pipeline=run.pipeline, run_id=run.id)
 
 
 def _restarts(state: Ended, *, on_crash: bool) -> bool:
@@ -133,7 +143,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
     )
     cause = Cause(
         parent_run_id=run.id,
-        parent=parent_run(run),
+        parent=parent_run(run, artifacts_of=given.parent.artifacts_of if given.parent else None),
         root_run_id=run.order.root_run_id,
         hops=run.order.hops,
         wait_s=wait_s,

@@ -40,6 +40,7 @@ async def make(
     run_config_id: str | None,
     *,
     on_route: str | None = None,
+    needs_artifacts: bool = False,
     success: bool,
     failure: bool,
 ) -> tuple[Link, bool]:
@@ -58,6 +59,7 @@ async def make(
         on_failure=failure,
         run_config_id=run_config_id,
         on_route=_route(on_route),
+        needs_artifacts=needs_artifacts,
     )
     if not (success or failure):
         raise RequestRefused(

@@ -35,6 +35,7 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
         body.pipeline,
         body.run_config_id or None,
         on_route=body.on_route,
+        needs_artifacts=body.needs_artifacts,
         success=body.on_success,
         failure=body.on_failure,
     )

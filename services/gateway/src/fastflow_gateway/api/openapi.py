@@ -17,6 +17,8 @@ from fastflow_gateway.readmodel.model import MODEL
 
 _REF = "#/components/schemas/{name}"
 _PATH_PARAMETERS = {
+    "number": "The number of a version of a pipeline's state.",
+    "path": "Path of the file, as listed.",
     "name": "The pipeline's name, which is its folder's name.",
     "id": "The run's id.",
     "job": "The job's id.",
@@ -28,6 +30,10 @@ _PATH_PARAMETERS = {
 
 OPENAPI = web.AppKey("OPENAPI", bytes)
 """The document, encoded."""
+
+
+_REGEX = re.compile(r"{(\w+):[^}]*}")
+"""A part of a path with its own pattern."""
 
 
 async def show_openapi(request: web.Request) -> web.Response:
@@ -73,7 +79,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(_REGEX.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Fast-Flow", "version": __version__, "description": (shapes.__doc__ or "").split("\n\n")[1]},
@@ -136,7 +142,7 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
             "description": _PATH_PARAMETERS[name],
             "schema": {"type": "string"},
         }
-        for name in re.findall(r"{(\w+)}", route.path)
+        for name in re.findall(r"{(\w+)}", _REGEX.sub(r"{\1}", route.path))
     ]
 
 

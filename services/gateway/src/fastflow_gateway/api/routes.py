@@ -17,11 +17,24 @@ from fastflow_gateway.api import (
     secrets,
     simulation,
     skipped,
+    states,
     sync,
     versions,
     webhooks,
 )
-from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, result, runs, samples, start, stream
+from fastflow_gateway.api.runs import (
+    artifacts,
+    cells,
+    ids,
+    log,
+    log_lines,
+    publish,
+    result,
+    runs,
+    samples,
+    start,
+    stream,
+)
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -30,6 +43,7 @@ ROUTES: tuple[Route, ...] = (
     *links.ROUTES,
     *pipelines.ROUTES,
     *versions.ROUTES,
+    *states.ROUTES,
     *start.ROUTES,
     *publish.ROUTES,
     *ids.ROUTES,
@@ -41,6 +55,7 @@ ROUTES: tuple[Route, ...] = (
     *samples.ROUTES,
     *cells.ROUTES,
     *result.ROUTES,
+    *artifacts.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,
     *jobs.ROUTES,

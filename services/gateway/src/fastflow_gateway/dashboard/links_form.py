@@ -30,6 +30,7 @@ async def make_link(request: web.Request) -> web.Response:
             form.pipeline,
             form.run_config_id or None,
             on_route=form.on_route,
+            needs_artifacts=form.needs_artifacts,
             success=success,
             failure=failure,
         )

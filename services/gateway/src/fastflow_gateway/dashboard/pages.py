@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fastflow_gateway.dashboard import (
     again_page,
+    artifact_page,
     graph_page,
     links_form,
     live,
@@ -28,6 +29,7 @@ from fastflow_gateway.dashboard import (
     simulation_page,
     skipped_page,
     start_page,
+    state_form,
     versions_form,
 )
 from fastflow_gateway.dashboard.rendering import RENDERER
@@ -67,11 +69,13 @@ ROUTES: tuple[Route, ...] = (
     *pause_forms.ROUTES,
     *start_page.ROUTES,
     *versions_form.ROUTES,
+    *state_form.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,
     *again_page.ROUTES,
     *operations_page.ROUTES,
     *output_frame.ROUTES,
+    *artifact_page.ROUTES,
     *graph_page.ROUTES,
     *runners_page.ROUTES,
     *schedules_page.ROUTES,

@@ -7,7 +7,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from fastflow_api import shapes
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_gateway.actions.states import state_of
 from fastflow_gateway.actions.sync import sync
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.schedules_page import job_views
@@ -56,6 +60,7 @@ async def show_pipeline(
     pipeline = await queries.pipeline_detail(
         model, request.app[BUNDLE_FILES], record, last_runs=STRIP_RUNS, skips=SKIPS_SHOWN
     )
+    state, state_problem = await _state(request.app, record)
     return request.app[RENDERER].page(
         request,
         "pipeline.html",
@@ -66,6 +71,8 @@ async def show_pipeline(
         flash=flash,
         pipeline=pipeline,
         versions=await version_queries.versions(model, record),
+        state=state,
+        state_problem=state_problem,
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
@@ -77,6 +84,16 @@ async def show_pipeline(
         link_form=link_form or LinkForm(),
         pipeline_names=[each.name for each in model.pipelines()],
     )
+
+
+async def _state(app: web.Application, record: PipelineRecord) -> tuple[shapes.PipelineState | None, str]:
+    """The state of a pipeline, None if it keeps none; and why its history cannot be shown now."""
+    if record.live is None or not record.live.spec.state:
+        return None, ""
+    try:
+        return await state_of(app, record.name), ""
+    except (RequestRefused, BusError) as error:
+        return shapes.PipelineState(pipeline_name=record.name, is_kept=True, versions=()), str(error)
 
 
 async def start_sync(request: web.Request) -> web.Response:

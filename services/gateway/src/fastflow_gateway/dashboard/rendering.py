@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import jinja2
 from aiohttp import web
 
-from fastflow_api.formatting import ago, countdown, duration, exact, file_name, iso, short, slot
+from fastflow_api.formatting import ago, bytes_text, countdown, duration, exact, file_name, iso, short, slot
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import NAME_PATTERN
 from fastflow_gateway.dashboard.view import graph_words, words
@@ -113,7 +113,9 @@ def _environment() -> jinja2.Environment:
     made.globals["version"] = version("fastflow-gateway")
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
+        "bytes_text": bytes_text,
         "ago": lambda at: ago(at, now()),
+        "bytes": bytes_text,
         "cycle_words": graph_words.cycle_words,
         "commit": words.commit,
         "countdown": lambda at: countdown(at, now()),

@@ -11,6 +11,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
@@ -95,6 +96,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         retry_key=fresh_key(),
         notebook=notebook,
         result=await _result(model, known.run),
+        artifacts=await _artifacts(model, known.run),
         has_result=known.run.result_bytes is not None,
         refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
@@ -120,6 +122,15 @@ async def _result(model: ReadModel, run: RunRecord) -> ShownResult | None:
         return results.shown(await model.result(run))
     except BusError as error:
         log.warning("result not read", run=run.id, error=str(error))
+        return None
+
+
+async def _artifacts(model: ReadModel, run: RunRecord) -> ArtifactManifest | None:
+    """The files that it left; None if there is none, or none can be read now."""
+    try:
+        return await model.artifacts(run)
+    except BusError as error:
+        log.warning("artifacts not read", run=run.id, error=str(error))
         return None
 
 

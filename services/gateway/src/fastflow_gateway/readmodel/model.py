@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -26,6 +27,8 @@ from fastflow_contracts.pipelines.links import LinkSet
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.event_cursors import EventCursor, event_cursors
 from fastflow_contracts.runs.limits import LimitSet
@@ -68,6 +71,7 @@ class ReadModel:
 
     def __init__(self, bus: Bus) -> None:
         self._store = RunStore(bus)
+        self._artifacts = ArtifactStore(bus)
         self._pipeline_store = PipelineStore(bus)
         self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
@@ -183,6 +187,14 @@ class ReadModel:
     async def result(self, run: RunRecord) -> bytes | None:
         """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""
         return await self._store.result(run)
+
+    async def artifacts(self, run: RunRecord) -> ArtifactManifest | None:
+        """The files that a run left; None if there is none, or none can be read. Raises ``BusError``."""
+        return await self._artifacts.manifest(run)
+
+    def content(self, artifact: StoredArtifact) -> AsyncGenerator[bytes, None]:
+        """Yield the content of a file in pieces. Raises ``BusError``."""
+        return self._artifacts.open(artifact)
 
     async def letter(self, skip: SkipRecord) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""

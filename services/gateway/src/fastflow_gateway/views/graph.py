@@ -24,6 +24,7 @@ def downstream_trigger(link: Link) -> DownstreamTrigger:
         on_failure=link.on_failure,
         run_config_id=link.run_config_id,
         on_route=link.on_route,
+        needs_artifacts=link.needs_artifacts,
         source=link.source,
     )
 
@@ -58,6 +59,7 @@ def graph(
             on_failure=link.on_failure,
             run_config_id=link.run_config_id,
             on_route=link.on_route,
+            needs_artifacts=link.needs_artifacts,
             source=link.source,
             in_cycle=link.applies and group_of.get(name, -1) == group_of.get(link.pipeline),
             problem=problem(link, known),

@@ -71,6 +71,8 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         route=route_of(record),
         operation_id=order.operation_id,
         result_bytes=record.result_bytes,
+        artifacts_count=record.artifacts_count,
+        artifacts_bytes=record.artifacts_bytes,
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
@@ -117,6 +119,8 @@ def attempt(record: records.AttemptRecord) -> shapes.Attempt:
         memory_bytes_peak=record.memory_bytes_peak,
         cpu_cores_peak=record.cpu_cores_peak,
         warnings=record.warnings,
+        state_version=record.state_version,
+        state_left=record.state_left,
     )
 
 

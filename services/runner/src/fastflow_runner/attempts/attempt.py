@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from typing import Self
 
@@ -29,22 +29,26 @@ from fastflow_contracts.runs.result import told
 from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
+from fastflow_runner.attempts.artifacts import ArtifactsMissing, ArtifactTaker, ParentArtifacts, parent_artifacts
 from fastflow_runner.attempts.attempt_sandbox import GONE, AttemptSandbox, Conversation, Handover, found_no_environment
 from fastflow_runner.attempts.carrying import Carrier
 from fastflow_runner.attempts.claiming import adopt, claim
 from fastflow_runner.attempts.code import Code, NoCode
 from fastflow_runner.attempts.context import AttemptContext
+from fastflow_runner.attempts.folder_reader import FolderReader
 from fastflow_runner.attempts.holding import Holding, NotOurs, StoppedEarly
-from fastflow_runner.attempts.job import job
+from fastflow_runner.attempts.job import ARTIFACTS_DIR, ARTIFACTS_NAME, STATE_NAME, job
 from fastflow_runner.attempts.preparing import prepare, secret_notes
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
+from fastflow_runner.attempts.state_folder import StateFolder, StateMissing
 from fastflow_runner.attempts.watch import watch
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.output.log_writer import Fenced
 from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError
 from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.folders import CarriedFolder, ContentMismatch, FolderFile
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import SessionError, Superseded
@@ -71,6 +75,9 @@ class RunningAttempt:
         self._given = RunInput()
         self._secrets: Mapping[str, str] = {}
         self._is_reporting = False
+        self._taker = ArtifactTaker(context.artifacts, self._recorder.say)
+        self._parent_artifacts: ParentArtifacts | None = None
+        self._state = StateFolder(context.runs.states, held.run) if held.run.order.keeps_state else None
 
     @classmethod
     async def claim(cls, context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Self | None:
@@ -159,6 +166,10 @@ class RunningAttempt:
             return await self._recorder.stop_early()
         except SecretError as error:
             return await give_up(RunErrorType.SECRET_ERROR, str(error))
+        except (ArtifactsMissing, ContentMismatch) as error:
+            return await give_up(RunErrorType.ARTIFACTS_ERROR, str(error))
+        except StateMissing as error:
+            return await give_up(error.why, str(error))
 
     async def _begin_or_go_on(self) -> AttemptOutcome:
         holding, recorder = self._holding, self._recorder
@@ -174,6 +185,9 @@ class RunningAttempt:
         tokens = self._given.encrypted_env
         self._secrets = self._context.secrets.open(tokens, pipeline=holding.run.pipeline)
         recorder.mask(self._secrets.values())
+        if (parent := self._given.parent) is not None and parent.artifacts_of is not None:
+            context = self._context
+            self._parent_artifacts = await parent_artifacts(context.runs, context.artifacts, parent.artifacts_of)
         if holding.state.prepared_at is not None:
             return await self._go_on(self._code)
         for note in secret_notes(self._context.secrets, tokens, self._secrets):
@@ -196,13 +210,14 @@ class RunningAttempt:
         channel = await self._sandbox.open()
         try:
             await self._record_prepared(ready[0])
+            await self._open_state(with_files=True)
             await self._holding.stop_here()
             given = self._handover(code, ready)
             conversation = await Conversation.start(channel, given)
         except BaseException:
             await channel.close()
             raise
-        return await self._carrier.carry(conversation, given)
+        return await self._carrier.carry(conversation, given, self._take)
 
     async def _go_on(self, code: Code) -> AttemptOutcome:
         """Continue with what a previous holder left."""
@@ -216,6 +231,7 @@ class RunningAttempt:
         if conversation is None:
             return await self._conclude(GONE)
         ready = code.ready
+        await self._open_state(with_files=conversation.session.phase in ("waiting", "preparing"))
         if self._left.running and conversation.wants_job:
             try:
                 ready = ready or await self._prepare(code)
@@ -224,14 +240,25 @@ class RunningAttempt:
             except BaseException:
                 await conversation.channel.close()
                 raise
-        end = await self._carrier.carry(conversation, None if ready is None else self._handover(code, ready))
+        given = None if ready is None else self._handover(code, ready)
+        end = await self._carrier.carry(conversation, given, self._take)
         if found_no_environment(end):
             return await self._begin(code, None)
         return await self._conclude(end)
 
     async def _conclude(self, end: Exited | Vanished) -> AttemptOutcome:
         self._sandbox.ended(end)
-        return await self._recorder.conclude(end, self._holding.intent)
+        outcome = await self._recorder.conclude(end, self._holding.intent, self._taker.left)
+        return outcome if self._state is None else self._state.settled(outcome, self._holding.intent)
+
+    async def _take(self, end: Exited, reader: FolderReader) -> None:
+        if self._state is not None:
+            await self._state.take(end, reader)
+        await self._taker.take(end, reader)
+
+    async def _open_state(self, *, with_files: bool) -> None:
+        if self._state is not None:
+            await self._state.open(self._holding.state.state_version or 0, with_files=with_files)
 
     async def _outlast(self) -> None:
         """Wait until a sandbox that our id left on another host has stopped itself: it gets no heartbeats."""
@@ -243,11 +270,20 @@ class RunningAttempt:
         return await prepare(self._context, self._holding, code, self._recorder.pump.say)
 
     async def _record_prepared(self, prepared: ReadyEnvironment) -> None:
-        epoch = self._holding.state.epoch
-        await self._holding.change(Prepare(epoch=epoch, python_version=prepared.python_version))
+        state_version = None if self._state is None else await self._state.current()
+        epoch, python_version = self._holding.state.epoch, prepared.python_version
+        await self._holding.change(Prepare(epoch=epoch, python_version=python_version, state_version=state_version))
 
     def _handover(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Handover:
-        run, context = self._holding.run, self._context
+        run, context, parent = self._holding.run, self._context, self._parent_artifacts
+        folders = [CarriedFolder(env=ARTIFACTS_DIR, name=ARTIFACTS_NAME, back=context.artifact_bounds)]
+        contents: dict[str, Callable[[FolderFile], AsyncGenerator[bytes, None]]] = {}
+        if parent is not None:
+            folders.append(parent.folder)
+            contents[parent.folder.name] = parent.read
+        if self._state is not None:
+            folders.append(self._state.folder)
+            contents[STATE_NAME] = self._state.read
 
         def current_job() -> SandboxJob:
             return job(
@@ -259,12 +295,15 @@ class RunningAttempt:
                 dead_after_s=context.presence.dead_after_s,
                 memory_bytes_max=context.memory_bytes_max,
                 public_url=context.public_url,
+                folders=tuple(folders),
             )
 
-        return Handover(current_job, code.bundle)
+        return Handover(current_job, code.bundle, contents)
 
     async def _record_end(self, outcome: AttemptOutcome) -> None:
         changed = await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))
+        if self._state is not None:
+            await self._state.clear(outcome, changed.run)
         if changed.events and changed.run.result_bytes is not None:
             await self._tell_result(changed.run, outcome.result)
 

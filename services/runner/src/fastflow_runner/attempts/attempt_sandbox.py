@@ -12,6 +12,7 @@ from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import pause
 from fastflow_runner.sandbox import AlreadyExists, Channel, DaemonUnreachable, Detached, Missing, SandboxError
 from fastflow_runner.sandbox.events import Exited, Offsets, Vanished
+from fastflow_runner.sandbox.folders import Contents
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import Session
@@ -30,6 +31,8 @@ class Handover(NamedTuple):
     job: Callable[[], SandboxJob]
     """Builds the job again each time it is sent, because the time allowed without a heartbeat shrinks."""
     bundle: Bundle
+    contents: Contents = {}
+    """What the job's folders hold at first."""
 
 
 class Conversation(NamedTuple):

@@ -9,6 +9,7 @@ import msgspec
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.pauses import PauseSet
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.attempts.removals import Removals
@@ -17,6 +18,7 @@ from fastflow_runner.environments.environments import Environments
 from fastflow_runner.output.quota import OutputQuota
 from fastflow_runner.presence import PresenceWriter
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
+from fastflow_runner.sandbox.folders import FolderBounds
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.secrets import SecretBox
 
@@ -44,6 +46,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     """Path of ``cells`` inside a sandbox."""
     memory_bytes_max: int | None = None
     """The most memory of one sandbox; None: no bound."""
+    artifacts: ArtifactStore
+    artifact_bounds: FolderBounds
     log_bytes_max: int
     quota: OutputQuota
     public_url: str = ""

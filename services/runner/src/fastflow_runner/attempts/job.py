@@ -13,6 +13,7 @@ from fastflow_contracts.runs.result import RESULT_BYTES_MAX
 from fastflow_contracts.runs.run import ParentRun, RunInput, Running, RunRecord
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
+from fastflow_runner.sandbox.folders import CarriedFolder
 from fastflow_runner.sandbox.job import AnswerFile, JobFile, SandboxJob
 from fastflow_runner.sandbox.limits import least
 
@@ -25,6 +26,12 @@ ROUTE_FILE = "FASTFLOW_ROUTE_FILE"
 ROUTE_NAME = "route"
 RESULT_FILE = "FASTFLOW_RESULT_FILE"
 RESULT_NAME = "result"
+ARTIFACTS_DIR = "FASTFLOW_ARTIFACTS_DIR"
+ARTIFACTS_NAME = "artifacts"
+STATE_DIR = "FASTFLOW_STATE_DIR"
+STATE_NAME = "state"
+PARENT_ARTIFACTS_DIR = "FASTFLOW_PARENT_ARTIFACTS_DIR"
+PARENT_ARTIFACTS_NAME = "parent-artifacts"
 PARENT_VARIABLES = (
     "FASTFLOW_PARENT_RUN_ID",
     "FASTFLOW_PARENT_PIPELINE",
@@ -34,6 +41,7 @@ PARENT_VARIABLES = (
     "FASTFLOW_PARENT_ERROR_MESSAGE",
     "FASTFLOW_PARENT_URL",
 )
+"""Of how the run ended that this one follows."""
 
 
 def job(
@@ -46,6 +54,7 @@ def job(
     dead_after_s: float,
     memory_bytes_max: int | None = None,
     public_url: str = "",
+    folders: tuple[CarriedFolder, ...] = (),
 ) -> SandboxJob:
     """Build the job of *run*, which must be running.
 
@@ -55,11 +64,12 @@ def job(
         dead_after_s: how long the sandbox may run without a heartbeat.
         memory_bytes_max: the most memory of one sandbox; None: no bound.
         public_url: the address of the dashboard; empty = unknown.
+        folders: what it brings along, and what goes back.
     """
     assert isinstance(run.state, Running)
     python = prepared[0].python
     env = environment(run, given, secrets, public_url=public_url)
-    for name in (ROUTE_FILE, RESULT_FILE):
+    for name in (ROUTE_FILE, RESULT_FILE, *(folder.env for folder in folders)):
         env.pop(name, None)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
@@ -87,6 +97,7 @@ def job(
             AnswerFile(env=ROUTE_FILE, name=ROUTE_NAME, bytes_max=ROUTE_BYTES_MAX),
             AnswerFile(env=RESULT_FILE, name=RESULT_NAME, bytes_max=RESULT_BYTES_MAX),
         ),
+        folders=folders,
         timeout_s=run.order.limits.timeout_s,
         grace_s=GRACE_S,
         dead_after_s=dead_after_s,
@@ -139,6 +150,7 @@ def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
         "FASTFLOW_SCHEDULED_FOR": order.scheduled_for.isoformat() if order.scheduled_for else "",
         "FASTFLOW_RUN_URL": _url(public_url, run.id),
         "FASTFLOW_ROOT_RUN_ID": run.root_run_id,
+        PARENT_ARTIFACTS_DIR: "",
         **_parent(given.parent, public_url),
     }
     chosen = {name: value for name, value in given.overrides.items() if name not in given.not_variables}

@@ -5,6 +5,8 @@ Exit code 137 has three causes: the kernel (out of memory), this runner (for its
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import datetime
 from signal import Signals
@@ -14,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
+from fastflow_contracts.runs.artifacts import ArtifactManifest
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.state_machine import AttemptOutcome
@@ -25,6 +28,11 @@ from fastflow_runner.sandbox.limits import least
 
 OOM_EXIT_CODE = 137
 FILES_BYTES_WORTH_SAYING = 1024**2
+NO_ROOM = os.strerror(errno.ENOSPC)
+ROOM = (
+    "in Docker and bubble the files of a run, artifacts included, must fit into FASTFLOW_WORK_BYTES of the runner, and "
+    "those below /tmp into FASTFLOW_TMP_BYTES"
+)
 VANISHING = "its environment was removed again and again; give environments a larger budget"
 ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
@@ -37,13 +45,32 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The runner's own reason: it shuts down, or is cut off from the bus."""
 
 
-def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> AttemptOutcome:
+class LeftArtifacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the artifacts of an attempt."""
+
+    manifest: ArtifactManifest | None = None
+    problems: tuple[str, ...] = ()
+    """A sentence for each thing that stays behind."""
+    was_stopped: bool = False
+    """Whether the run was stopped while they were stored."""
+
+
+def outcome(
+    end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime, left: LeftArtifacts | None = None
+) -> AttemptOutcome:
     """The outcome to record for the attempt."""
+    left = left or LeftArtifacts()
     exit_code, error_type, message = _verdict(end, intent, seen)
     route, complaints = _route(end)
     result, problem = _result(end)
     if problem and error_type is None and not intent.cancelled:
         error_type, message = RunErrorType.RESULT_ERROR, problem
+    elif problem:
+        complaints += (problem,)
+    problem = _unkept(left)
+    if problem and error_type is None and not intent.cancelled:
+        lost = left.was_stopped and intent.abandoned
+        error_type, message = (RunErrorType.LOST, lost) if lost else (RunErrorType.ARTIFACTS_ERROR, problem)
     elif problem:
         complaints += (problem,)
     warnings = seen.warnings
@@ -56,7 +83,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         exit_code=exit_code,
         error_type=error_type,
         error_message=message,
-        stopped=intent.cancelled and (error_type is not None or _was_stopped(end)),
+        stopped=intent.cancelled and (error_type is not None or _was_stopped(end) or left.was_stopped),
         memory_bytes_peak=peak or seen.memory_bytes_peak,
         cpu_cores_peak=seen.cpu_cores_peak,
         warnings=(*warnings, *complaints),
@@ -64,6 +91,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         cell_sequence=seen.cell_sequence,
         route=route,
         result=result,
+        artifacts=left.manifest,
     )
 
 
@@ -104,6 +132,14 @@ def _result(end: Exited | Vanished) -> tuple[bytes | None, str]:
         return None, f"FASTFLOW_RESULT_FILE holds no result: {error}"
 
 
+def _unkept(left: LeftArtifacts) -> str:
+    """What is missing of the artifacts, in one sentence."""
+    if not left.problems:
+        return ""
+    first, more = left.problems[0], len(left.problems) - 1
+    return f"not all of FASTFLOW_ARTIFACTS_DIR was kept: {first}" + (f" {more} more: see the log." if more else "")
+
+
 def _was_stopped(end: Exited | Vanished) -> bool:
     return isinstance(end, Exited) and end.reason == "stopped"
 
@@ -141,6 +177,8 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, RunErrorType | None, str 
     if end.signal:
         suffix += f", killed by {_name(end.signal)}"
     message = f"{seen.last_error_line} ({suffix})" if seen.last_error_line else f"the script ended with {suffix}"
+    if NO_ROOM in message:
+        message += f"; {ROOM}"
     return end.exit_code, RunErrorType.SCRIPT_ERROR, message
 
 

@@ -10,7 +10,7 @@ from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.context import AttemptContext
-from fastflow_runner.attempts.outcome import Intent, outcome, without_secrets
+from fastflow_runner.attempts.outcome import Intent, LeftArtifacts, outcome, without_secrets
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
@@ -50,10 +50,11 @@ class Recorder:
         """Write a line of the runner's own to the log, at once."""
         await self.pump.say(f"[fastflow] {text}")
 
-    async def conclude(self, end: Exited | Vanished, intent: Intent) -> AttemptOutcome:
+    async def conclude(self, end: Exited | Vanished, intent: Intent, left: LeftArtifacts) -> AttemptOutcome:
         """Close the log and return what the end of the sandbox means."""
         await self.pump.close()
-        return outcome(without_secrets(end, self._masker.mask), intent, self.pump.observed(), now=now())
+        told = without_secrets(end, self._masker.mask)
+        return outcome(told, intent, self.pump.observed(), now=now(), left=left)
 
     async def stop_early(self) -> AttemptOutcome:
         """Close the log of an attempt that was cancelled before any of its code ran."""

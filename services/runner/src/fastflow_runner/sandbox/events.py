@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from fastflow_runner.sandbox.folders import LeftFolder
+
 Stream: TypeAlias = Literal["stdout", "stderr"]
 Reason: TypeAlias = Literal["exited", "timeout", "stopped", "orphaned", "setup_error", "no_environment"]
 
@@ -84,6 +86,8 @@ class Exited(msgspec.Struct, frozen=True):
     """By the name of the file; without those that the script left empty."""
     files_bytes: int = 0
     """How much memory files take at the end. 0 = none, or they are not in memory, or unknown."""
+    folders: dict[str, LeftFolder] = {}
+    """By name, those of the job that go back; none if user code did not start."""
 
 
 class Vanished(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from fastflow_contracts.pipelines.folder.bundle import Bundle
+from fastflow_runner.sandbox.folders import CarriedFolder
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class SandboxJob(msgspec.Struct, frozen=True, kw_only=True):
     """Added to the sandbox's own variables. Includes secrets."""
     files: tuple[JobFile, ...] = ()
     answers: tuple[AnswerFile, ...] = ()
+    folders: tuple[CarriedFolder, ...] = ()
     timeout_s: float = 0
     """Counted from the start of user code; 0 = no limit."""
     grace_s: float = 10
@@ -81,5 +83,6 @@ class SandboxJob(msgspec.Struct, frozen=True, kw_only=True):
             "cell_events": self.cell_events,
             "files": [{"env": f.env, "name": f.name, "size_bytes": len(f.data)} for f in self.files],
             "answers": msgspec.to_builtins(self.answers),
+            "folders": msgspec.to_builtins(self.folders),
             "bundle": None if bundle is None else {"sha256": bundle.sha256, "size_bytes": len(bundle.data)},
         }

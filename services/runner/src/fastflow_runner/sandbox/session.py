@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import struct
 from collections import deque
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
 
@@ -31,6 +31,7 @@ from fastflow_runner.sandbox.events import (
     UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.folders import ContentMismatch, Contents, SandboxGone
 from fastflow_runner.sandbox.job import SandboxJob
 
 Phase: TypeAlias = Literal["waiting", "preparing", "running", "draining", "exited"]
@@ -74,6 +75,7 @@ class Session:
         self._may_begin_later: set[int] = set()
         self._phase: Phase = "waiting"
         self._over = False
+        self._fetches = 0
 
     @classmethod
     async def start(cls, channel: Channel, job: SandboxJob, bundle: Bundle | None = None) -> Self:
@@ -131,6 +133,45 @@ class Session:
         for data in (*(file.data for file in job.files), b"" if bundle is None else bundle.data):
             for at in range(0, len(data), _DATA_BYTES):
                 await self._send(frames.frame(frames.DATA, data[at : at + _DATA_BYTES]))
+
+    async def deliver(self, job: SandboxJob, contents: Contents) -> None:
+        """Send what the job's folders hold, after ``hand_over``. User code starts once all of it has arrived.
+
+        Raises ``ContentMismatch``, and what *contents* raises. Does nothing more once the job has ended.
+        """
+        for folder in job.folders:
+            for file in folder.files:
+                sent_bytes = 0
+                async with aclosing(contents[folder.name](file)) as pieces:
+                    async for piece in pieces:
+                        sent_bytes += len(piece)
+                        if sent_bytes > file.size_bytes:
+                            break
+                        for at in range(0, len(piece), _DATA_BYTES):
+                            await self._send(frames.frame(frames.DATA, piece[at : at + _DATA_BYTES]))
+                if sent_bytes != file.size_bytes:
+                    raise ContentMismatch(f"{file.path!r} does not have the {file.size_bytes:,} bytes it should have.")
+
+    async def fetch(self, folder: str, number: int, offset: int, size_bytes: int) -> int:
+        """Ask an ended job for bytes of a file that goes back, and return what ``part`` takes."""
+        self._fetches += 1
+        tag = self._fetches
+        await self._tell(frames.FETCH, tag=tag, folder=folder, number=number, offset=offset, size_bytes=size_bytes)
+        return tag
+
+    async def part(self, tag: int) -> tuple[bool, bytes]:
+        """Return what a ``fetch`` asked for: True with the bytes, or False with the reason.
+
+        Call it in the order of the fetches; it drops the answers to earlier ones. Raises ``SandboxGone``, and what the
+        iteration raises.
+        """
+        while (frame := await self._next_frame()) is not None:
+            if frame[0] == frames.PART and len(frame[1]) >= frames.PART_HEADER.size:
+                answered, is_file = frames.PART_HEADER.unpack_from(frame[1])
+                if answered == tag:
+                    return is_file, frame[1][frames.PART_HEADER.size :]
+        await self._channel.wait()
+        raise SandboxGone("its sandbox was killed or removed from outside.")
 
     async def ack(self, offsets: Offsets) -> None:
         """Confirm that everything below *offsets* is stored, so the supervisor can drop it."""

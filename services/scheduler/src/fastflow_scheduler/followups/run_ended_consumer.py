@@ -21,6 +21,7 @@ from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.artifact_store import ArtifactStore
 from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
@@ -59,6 +60,7 @@ class RunEndedConsumer:
         self._bus = bus
         self._runs = runs
         self._pipelines = PipelineStore(bus)
+        self._artifacts = ArtifactStore(bus)
         self._starter = starter
         self._trials = Trials(bus)
         self._depth_max = depth_max
@@ -94,7 +96,9 @@ class RunEndedConsumer:
         except (NoSuchRun, Unreadable):
             given = RunInput()
         result = await self._runs.result(run)
-        for step in react(run, record, made, given, result=result, depth_max=self._depth_max):
+        manifest = await self._artifacts.manifest(run)
+        artifacts = manifest.artifacts if manifest is not None else ()
+        for step in react(run, record, made, given, result=result, artifacts=artifacts, depth_max=self._depth_max):
             match step:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
                     await self._starter.start(pipeline, trigger, run_id_for_child(run.id, edge), cause=cause)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.folder.bundle import BundleRefused, File, pack
-from fastflow_runner.guest.supervisor.intake import SetupFailed, safe_name, unpack
+from fastflow_runner.guest.supervisor.failure import SetupFailed, safe_name
+from fastflow_runner.guest.supervisor.intake import unpack
 
 
 def tar_of(*members: tarfile.TarInfo) -> io.BytesIO:

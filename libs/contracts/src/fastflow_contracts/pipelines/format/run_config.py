@@ -28,6 +28,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of waiting runs, those with a higher one begin first: -1, 0 or 1."""
     runs_on: tuple[str, ...] = ()
     """Labels that the runner must have, sorted."""
+    state: bool = False
+    """Whether its runs get the pipeline's state."""
     cpu_hard_limit: float | None = None
     """Cores, enforced."""
     mem_hard_limit: int | None = None

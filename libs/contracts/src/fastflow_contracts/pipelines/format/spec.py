@@ -99,6 +99,9 @@ class DownstreamRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     on_route: Annotated[
         Route | None, says("Start it only if the run wrote this label to the file `FASTFLOW_ROUTE_FILE`.")
     ] = None
+    needs_artifacts: Annotated[
+        Flag, says("It finds the run's artifacts below the folder `FASTFLOW_PARENT_ARTIFACTS_DIR`, read-only.")
+    ] = False
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -175,6 +178,12 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     runs_on: Annotated[
         RunnerLabels, says("Labels that a runner must have to take its runs: all of them (`RUNNER_LABELS`).")
     ] = ()
+    state: Annotated[
+        Flag,
+        says(
+            "Whether its runs share a folder, `FASTFLOW_STATE_DIR`: each finds it as the last successful run left it."
+        ),
+    ] = False
     cells: Annotated[
         tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; default none.")
     ] = ()
@@ -236,6 +245,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             network=self.network,
             priority=self.priority,
             runs_on=self.runs_on,
+            state=self.state,
             cpu_hard_limit=_either(chosen.cpu_hard_limit, self.cpu_hard_limit),
             mem_hard_limit=_either(chosen.mem_hard_limit, self.mem_hard_limit),
             cpu_soft_limit=_either(chosen.cpu_soft_limit, self.cpu_soft_limit),

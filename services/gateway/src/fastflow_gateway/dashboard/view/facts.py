@@ -105,6 +105,11 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
         found.append(FactRow(name="Runs on", text=", ".join(run.runs_on)))
     if run.priority:
         found.append(FactRow(name="Priority", text=f"{run.priority:+d}"))
+    if run.attempts and (began := run.attempts[-1].state_version) is not None:
+        left = run.attempts[-1].state_left
+        after = f", left version {left}" if left is not None else ""
+        text = f"began with version {began}" if began else "began empty"
+        found.append(FactRow(name="State", text=text + after))
     if limits.cpu_cores is not None:
         found.append(FactRow(name="CPU limit", text=cores_text(limits.cpu_cores)))
     if limits.memory_bytes is not None:

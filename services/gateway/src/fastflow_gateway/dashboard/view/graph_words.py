@@ -9,9 +9,10 @@ from fastflow_gateway.views.graph import DownstreamTrigger, Edge, Graph, Node
 
 
 def when(edge: Edge | DownstreamTrigger) -> str:
-    """After which result, and which route, the pipeline starts."""
+    """After which result, and which route, the pipeline starts, and with what."""
     said = {"any": "after every run", "ok": "after success", "bad": "after failure", "never": "never"}[kind(edge)]
-    return said if edge.on_route is None else f"{said}, on route {edge.on_route}"
+    said += "" if edge.on_route is None else f", on route {edge.on_route}"
+    return f"{said}, with its artifacts" if edge.needs_artifacts else said
 
 
 def kind(edge: Edge | DownstreamTrigger) -> str:

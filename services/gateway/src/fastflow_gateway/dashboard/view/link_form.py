@@ -41,6 +41,7 @@ class LinkForm(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str = ""
     run_config_id: str = ""
     on_route: str = ""
+    needs_artifacts: bool = False
     after: str = "success"
     error: str = ""
 
@@ -65,5 +66,6 @@ def read_link_form(fields: Iterable[tuple[str, str]]) -> LinkForm:
         pipeline=given.get("pipeline", ""),
         run_config_id=given.get("run_config_id", ""),
         on_route=given.get("on_route", ""),
+        needs_artifacts=given.get("needs_artifacts", "") == "yes",
         after=given.get("after", "success"),
     )

@@ -45,7 +45,7 @@ def shown(result: bytes | None) -> ShownResult | None:
     if result is None:
         return None
     try:
-        value = json.loads(result, parse_int=_Digits, parse_float=_Digits)
+        value = parsed(result)
         text = _indented(value, "")
     except (ValueError, RecursionError):  # of anyone who wrote to the bus
         value, text = None, result.decode(errors="replace")
@@ -53,6 +53,20 @@ def shown(result: bytes | None) -> ShownResult | None:
     is_open = table is None and len(lines) <= OPEN_LINES_MAX
     kept = tuple(map(words.plain, lines[:LINES_MAX]))
     return ShownResult(kept, len(lines) - len(kept), is_open, bytes_text(len(result)), table)
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return the value of JSON, whose numbers stay as they were written. Raises ``ValueError``, ``RecursionError``."""
+    return json.loads(text, parse_int=_Digits, parse_float=_Digits)
+
+
+def compact(value: Any) -> str:
+    """Return a value of ``parsed`` as JSON in one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(compact, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_plain(name)}: {compact(each)}' for name, each in value.items())}}}"
+    return _plain(value)
 
 
 class _Digits(str):
@@ -94,12 +108,4 @@ def _cell(row: dict[str, Any], name: str) -> str:
     value = row[name]
     if isinstance(value, str):  # also a number
         return words.shown(value)
-    return words.shown(_compact(value))
-
-
-def _compact(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_compact, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_plain(name)}: {_compact(each)}' for name, each in value.items())}}}"
-    return _plain(value)
+    return words.shown(compact(value))

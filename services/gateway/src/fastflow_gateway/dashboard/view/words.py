@@ -61,6 +61,18 @@ _ERRORS: Final = {
         "Its result is not usable",
         "The script ended well, but the file FASTFLOW_RESULT_FILE holds something else than a result.",
     ),
+    ErrorType.ARTIFACTS_ERROR: (
+        "Its artifacts are not complete",
+        "Not all files of FASTFLOW_ARTIFACTS_DIR could be kept, or those of another run that it needs are not there.",
+    ),
+    ErrorType.STATE_ERROR: (
+        "Its state could not be kept",
+        "What is in FASTFLOW_STATE_DIR cannot become the pipeline's state, or the state could not be read.",
+    ),
+    ErrorType.STATE_CONFLICT: (
+        "Other runs changed the state",
+        "Each time this run ended, another one had changed the state that it began with. Let one run at a time.",
+    ),
     ErrorType.LOST: (
         "The run was lost",
         "Its runner or sandbox was lost, so it is unknown how far the script got.",

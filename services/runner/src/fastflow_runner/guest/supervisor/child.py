@@ -10,8 +10,8 @@ import os
 import resource
 import sys
 
+from .failure import SetupFailed
 from .frames import EVENTS, STDERR, STDOUT
-from .intake import SetupFailed
 from .lean import dumps, loads, signal, suppress
 from .meters import descendants, largest_of
 

@@ -26,9 +26,9 @@ NONCE_BYTES = 16
 
 MARK_BYTES = len(MAGIC) + NONCE_BYTES
 
-ATTACH, JOB, DATA, BEAT, ACK, STOP = b"AJDBKS"
+ATTACH, JOB, DATA, BEAT, ACK, STOP, FETCH = b"AJDBKSF"
 
-SYNC, STARTED, OUTPUT, EVENT, SAMPLE, EXIT = b"YTOEMX"
+SYNC, STARTED, OUTPUT, EVENT, SAMPLE, EXIT, PART = b"YTOEMXP"
 
 STDOUT, STDERR, EVENTS = 1, 2, 3
 
@@ -41,6 +41,9 @@ _HEADER = struct.Struct(">BI")
 OUTPUT_HEADER = struct.Struct(">BQd")
 
 EVENT_HEADER = struct.Struct(">Qd")
+
+PART_HEADER = struct.Struct(">I?")
+"""The number of the FETCH that it answers, and whether it holds the file's bytes or the problem with it."""
 
 
 class ProtocolError(Exception):

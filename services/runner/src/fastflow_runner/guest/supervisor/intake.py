@@ -9,6 +9,8 @@ import fcntl
 import os
 import stat
 
+from .delivery import FolderDelivery
+from .failure import SetupFailed, safe_name
 from .lean import sha256, suppress
 
 TYPE_CHECKING = False
@@ -16,17 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-
 BLOCK_BYTES = 512
 """Of a tar."""
-
-
-class SetupFailed(Exception):
-    """User code could not start; the message is for the run's owner."""
-
-    def __init__(self, message: str, exit_code: int = 126) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def hold(path: str, byte: int, python: str) -> bool:
@@ -60,6 +53,9 @@ class JobIntake:
         self._work = work
         self._files_bytes = sum(entry["size_bytes"] for entry in job["files"])
         self._missing_bytes: int = self._files_bytes + (job["bundle"]["size_bytes"] if job["bundle"] else 0)
+        self._delivery: FolderDelivery | None = None
+        if folders := job.get("folders"):  # an older runner does not send folders
+            self._delivery = FolderDelivery(folders, work)
         self._received_bytes = 0
         self._sha256 = sha256()
         path = os.path.join(work, ".intake")
@@ -68,7 +64,7 @@ class JobIntake:
 
     @property
     def complete(self) -> bool:
-        return self._missing_bytes == 0
+        return self._missing_bytes == 0 and (self._delivery is None or self._delivery.complete)
 
     def take(self, data: bytes) -> None:
         """Add the next bytes.
@@ -76,8 +72,29 @@ class JobIntake:
         Raises:
             SetupFailed: More bytes than announced, or the disk is full.
         """
-        if len(data) > self._missing_bytes:
+        own_bytes = self._missing_bytes
+        if self._delivery is None and len(data) > own_bytes:
             raise SetupFailed("the runner sent more bytes than it announced.")
+        if own_bytes:
+            self._spool_in(data[:own_bytes])
+        if self._delivery is None or self._missing_bytes:
+            return
+        try:
+            self._delivery.open()
+            self._delivery.take(memoryview(data)[own_bytes:])
+        except OSError as error:
+            raise SetupFailed(
+                f"a folder that the run brings along does not fit into the sandbox: {error.strerror}; raise "
+                "FASTFLOW_WORK_BYTES of the runner or bring less."
+            ) from error
+
+    def close(self) -> None:
+        """Give up: the rest will not arrive."""
+        self._spool.close()
+        if self._delivery is not None:
+            self._delivery.close()
+
+    def _spool_in(self, data: bytes) -> None:
         try:
             self._spool.write(data)
         except OSError as error:
@@ -101,6 +118,8 @@ class JobIntake:
                     path = answer_path(self._work, entry["name"])
                     os.makedirs(os.path.dirname(path), exist_ok=True)
                     variables[entry["env"]] = path
+                if self._delivery is not None:
+                    variables.update(self._delivery.variables)
                 directory = os.path.join(self._work, safe_name(self.job["cwd"]))
                 os.mkdir(directory)
                 if self.job["bundle"]:
@@ -135,13 +154,6 @@ def read_answer(path: str, bytes_max: int) -> bytes:
         return os.read(file, bytes_max + 1)
     finally:
         os.close(file)
-
-
-def safe_name(name: str) -> str:
-    """Return *name* if it is a single, visible part of a path. Raises ``SetupFailed``."""
-    if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise SetupFailed(f"{name!r} is not a file name.")
-    return name
 
 
 def unpack(tar: Any, directory: str) -> None:

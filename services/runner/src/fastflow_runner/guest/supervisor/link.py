@@ -12,6 +12,8 @@ import time
 from .frames import (
     EVENTS,
     EXIT,
+    PART,
+    PART_HEADER,
     PROTOCOL_VERSION,
     SAMPLE,
     STARTED,
@@ -21,6 +23,7 @@ from .frames import (
     Decoder,
     OutputWindow,
     ProtocolError,
+    frame,
     mark,
     message,
 )
@@ -121,6 +124,10 @@ class RunnerLink:
         """Tell this runner and every later one how the job ended."""
         self._exit = message(EXIT, at=time.time(), **fields)
         self._outbox.append(self._exit)
+
+    def send_part(self, tag: int, is_file: bool, data: bytes) -> None:
+        """Send what a FETCH asked for, once: after another attach it is asked for again."""
+        self._outbox.append(frame(PART, PART_HEADER.pack(tag, is_file) + data))
 
     def flush(self) -> None:
         """Write as much as descriptor 1 accepts now."""

@@ -12,8 +12,9 @@ import resource
 
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
+from .failure import SetupFailed
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
-from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer, release
+from .intake import JobIntake, answer_path, hold, read_answer, release
 from .lean import loads, signal
 from .link import RunnerLink, complain
 from .meters import Usage
@@ -25,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    from .collection import Collection
 
 ORPHAN_GRACE_S = 5.0
 
@@ -66,6 +69,7 @@ class Supervisor:
         self._phase = WAITING
         self._job: dict[str, Any] = {}
         self._intake: JobIntake | None = None
+        self._collection: Collection | None = None
         self._stopped_by = ""
         self._orphaned = False
         self._result: int | None = None  # this process's own exit code, once it should end
@@ -133,6 +137,8 @@ class Supervisor:
             self._deadlines.heartbeat(fields.get("dead_after_s"))
         elif kind == frames.ACK:
             self._link.acknowledge(fields)
+        elif kind == frames.FETCH:
+            self._fetch(**fields)
         elif kind == frames.STOP:
             grace_s = fields.get("grace_s")
             self._stop("stopped", self._job.get("grace_s", 0.0) if grace_s is None else float(grace_s))
@@ -149,6 +155,7 @@ class Supervisor:
         self._phase = PREPARING
         self._job = job
         self._deadlines.heartbeat(job["dead_after_s"])
+        self._drop_intake()
         try:
             self._intake = JobIntake(job, self._work)
             self._take(b"")
@@ -193,12 +200,17 @@ class Supervisor:
         )
         self._link.send_started(pid)
 
+    def _drop_intake(self) -> None:
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
+
     # The end of the job.
 
     def _stop(self, reason: str, grace_s: float) -> None:
         """Send SIGTERM now and SIGKILL after *grace_s*. The first reason stays; a shorter grace counts."""
         if self._phase in (WAITING, PREPARING):
-            self._intake = None
+            self._drop_intake()
             self._finish(128 + signal.SIGTERM, reason, "Stopped before user code was started.")
         elif self._phase == RUNNING:
             if not self._stopped_by:
@@ -250,10 +262,11 @@ class Supervisor:
         if not self._child.is_gone and now < self._deadlines.give_up_at:
             self._child.kill_all()
         elif self._pipes.drain(may_wait=not self._orphaned):  # no runner will read more from an orphan
+            self._collect()
             self._finish(self._child.exit_code, self._stopped_by or "exited")
 
     def _fail(self, error: SetupFailed) -> None:
-        self._intake = None
+        self._drop_intake()
         self._pipes.close()
         self._finish(error.exit_code, "setup_error", str(error))
 
@@ -269,12 +282,27 @@ class Supervisor:
             memory_peak_bytes=self._usage.memory_peak_bytes,
             cpu_s=round(self._usage.reaped_cpu_s, 6),
             answers=self._answers(),
+            folders={} if self._collection is None else self._collection.listing,
             files_bytes=self._usage.files_bytes,
         )
         for each in self._job.get("holds", ()):  # this process may stay for a while
             release(each["path"])
         if self._orphaned:
             self._leave()
+
+    def _collect(self) -> None:
+        """Look into the folders that go back. Nobody fetches them from an orphan."""
+        folders = [folder for folder in self._job.get("folders", ()) if folder["back"] is not None]
+        if folders and not self._orphaned:
+            from .collection import Collection
+
+            self._collection = Collection(folders, self._work)
+
+    def _fetch(self, tag: int, folder: str, number: int, offset: int, size_bytes: int) -> None:
+        if self._collection is None:
+            self._link.send_part(tag, False, b"nothing goes back from this sandbox.")
+            return
+        self._link.send_part(tag, *self._collection.part(folder, number, offset, size_bytes))
 
     def _answers(self) -> dict[str, dict[str, str]]:
         """What the script wrote, by name: ``data`` in base64, or the ``problem`` with it. Left out if there is none."""
