@@ -34,7 +34,7 @@ class EventCursor(Fact, frozen=True, kw_only=True, omit_defaults=True):
     batch_at: Instant | None = None
     """When that message was stored."""
     waiting: Count | None = None
-    """Messages after ``done``, when it was written; None: the stream cannot tell."""
+    """Messages that have not started anything, when it was written; None: the stream cannot tell."""
     last_at: Instant | None = None
     """When the last message up to ``done`` was stored."""
     seen_to: Count = 0

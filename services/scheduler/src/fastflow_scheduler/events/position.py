@@ -23,7 +23,9 @@ from fastflow_contracts.runs.event_cursors import EventCursor, event_cursors
 log = get_logger(__name__)
 
 SEEN: Final = timedelta(minutes=1)
-"""How often an idle trigger notes that it has looked through its stream."""
+"""How often an idle trigger notes that it has looked through its stream, and asks again which stream that is."""
+HELD: Final = timedelta(seconds=2)
+"""How often a trigger notes how many messages it holds, at most."""
 
 
 class Position:
@@ -61,6 +63,7 @@ class Position:
         self._is_loaded = False
         self._seen_to = 0
         self._seen_at: datetime | None = None
+        self._held_at: datetime | None = None
 
     async def look(self, *, read_to: int) -> bool:
         """Find the cursor and the stream. Return whether it is the one that was read before, and has not gone back.
@@ -76,7 +79,7 @@ class Position:
             await self._load()
         try:
             self._stream_name = self._stream_name or await foreign.stream_with(self._bus, self._subject)
-            self.stream = await foreign.stream_now(self._bus, self._stream_name)
+            self.stream = await foreign.stream_now(self._bus, self._stream_name, self._subject)
             is_former = self._is_former()
         except NoSuchStream as error:
             self._stream_name = ""
@@ -124,15 +127,22 @@ class Position:
             changes["seen_to"] = max(self.cursor.seen_to, last_read.sequence)
         await self.write(**changes)
 
-    async def idle(self) -> None:
-        """Note that nothing follows in the stream as it is: what it removes now was seen."""
+    async def idle(self, *, held: int) -> None:
+        """Note that nothing follows in the stream as it is; what it removes later was seen.
+
+        *held*: as for ``advance``. Raises as ``write``.
+        """
         self._seen_to = max(self._seen_to, self.stream.last)
         at = self._clock()
-        if self._seen_at is None:
-            self._seen_at = at
-        elif at - self._seen_at > SEEN and self._seen_to > self.cursor.seen_to:
-            self._seen_at = at
-            await self.write(seen_to=self._seen_to)
+        changes: dict[str, object] = {}
+        if self._seen_at is None or at - self._seen_at >= SEEN:
+            self._seen_at, self._stream_name = at, ""
+            changes["seen_to"] = self._seen_to
+        if self._held_at is None or at - self._held_at >= HELD:
+            changes["waiting"] = held
+        if any(getattr(self.cursor, name) != value for name, value in changes.items()):
+            self._held_at = at
+            await self.write(**changes)
 
     async def _load(self) -> None:
         stored = await self._cursors.load(self._ref)

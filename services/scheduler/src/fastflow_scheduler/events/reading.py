@@ -104,7 +104,7 @@ class Reading:
             return 0.0
         messages = await self._read(max(self.position.cursor.done, self._read_to))
         if not messages:
-            await self.position.idle()
+            await self.position.idle(held=self._held())
         wanted = await self._sifted(messages)
         if self._spec.batch is not None:
             return await self._collect(wanted, is_all=not messages)
@@ -128,8 +128,13 @@ class Reading:
             self._read_to, self._last_read = messages[-1].sequence, messages[-1]
         return messages
 
+    def _held(self) -> int:
+        return len(self._wanted) + len(self._quiet)
+
     async def _advance(self, done: int, *, at: datetime | None, run_id: RunId | None) -> None:
-        await self.position.advance(done, at=at, run_id=run_id, last_read=self._last_read, held=len(self._wanted))
+        await self.position.advance(
+            done, at=at, run_id=run_id, last_read=self._last_read, held=len(self._wanted) + len(self._quiet)
+        )
 
     async def _sifted(self, messages: Sequence[EventMessage]) -> list[Wanted]:
         """Those of *messages* that are wanted. Refused ones are kept as skips."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.patterns import overlap
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX, DEVICE, User, grant
 
 STREAMS_ACCOUNT: Final = "FASTFLOW"
@@ -128,9 +129,9 @@ def _flows() -> Iterator[_Flow]:
                 continue
             # Core messages go straight from account to account: an answer must find its way back by its subject.
             for listener in User:
-                if listener is not user and any(_overlap(subject, heard) for heard in grant(listener).subscribe):
+                if listener is not user and any(overlap(subject, heard) for heard in grant(listener).subscribe):
                     yield _Flow("stream", subject, mine, name_of(listener))
-            if _overlap(subject, f"{ADMIN_INBOX}.>"):
+            if overlap(subject, f"{ADMIN_INBOX}.>"):
                 yield _Flow("stream", subject, mine, STREAMS_ACCOUNT)
         for subject in dict.fromkeys(may.subscribe):
             if not subject.startswith(subjects.INBOX) and subject not in may.publish:
@@ -146,13 +147,3 @@ def _has_many_answers(subject: str) -> bool:
     """Return whether a request on *subject* is answered by many messages. The server forgets it with its inbox."""
     api = subject.removeprefix("$JS.API.")
     return api.startswith("CONSUMER.MSG.NEXT.") or (api.startswith("DIRECT.GET.") and api.count(".") == 2)
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Return whether a subject can match both filters."""
-    for mine, theirs in zip(one.split("."), other.split("."), strict=False):
-        if ">" in (mine, theirs):
-            return True
-        if mine != theirs and "*" not in (mine, theirs):
-            return False
-    return one.count(".") == other.count(".")
