@@ -64,7 +64,7 @@ def _row(line: Line, at: datetime) -> tuple[str, ...]:
         ", ".join(filter(None, [_schedule(line.jobs), _triggers(line.pipeline)])),
         schedules.due(line.next_slot, at),
         _last(line.pipeline, at),
-        _note(line.pipeline),
+        _note(line.pipeline, at),
     )
 
 
@@ -88,13 +88,17 @@ def _last(pipeline: Pipeline, at: datetime) -> str:
     return f"{status} {tables.ago(run.created_at, at)}"
 
 
-def _note(pipeline: Pipeline) -> str:
+def _note(pipeline: Pipeline, at: datetime) -> str:
     if pipeline.problems:
         more = f" (and {len(pipeline.problems) - 1} more)" if len(pipeline.problems) > 1 else ""
         return click.style(shown(str(pipeline.problems[0])) + more, fg="yellow")
     for trigger in pipeline.triggers:
         if trigger.problem:
             return click.style(f"trigger {shown(trigger.id)}: {shown(trigger.problem)}", fg="yellow")
+        if trigger.removed_unread and trigger.removed_unread_at:
+            since = tables.ago(trigger.removed_unread_at, at)
+            text = f"trigger {shown(trigger.id)}: up to {trigger.removed_unread:,} messages removed unread {since}"
+            return click.style(text, fg="yellow")
     return "" if pipeline.enabled else "disabled"
 
 

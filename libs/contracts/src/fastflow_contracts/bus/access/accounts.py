@@ -8,7 +8,7 @@ grants, so an answer that looks like a request goes no further than a request of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from fastflow_contracts.bus import subjects
@@ -82,9 +82,14 @@ def name_of(user: User) -> str:
     return user.value.upper()
 
 
-def accounts(*, with_devices: bool = False) -> list[Account]:
-    """Return all accounts. *with_devices*: also one for devices on MQTT."""
-    flows = tuple(_flows())
+def accounts(*, with_devices: bool = False, published: Sequence[str] = ()) -> list[Account]:
+    """Return all accounts.
+
+    Args:
+        with_devices: Also one for devices on MQTT.
+        published: As for ``permissions.grant``. Two that overlap would store a message twice.
+    """
+    flows = tuple(_flows(published))
     nowhere = f"{NOWHERE}.>"
     users = tuple(name_of(user) for user in User)
     dead_end = Import("service", nowhere, NOWHERE, local=_JETSTREAM)
@@ -119,9 +124,9 @@ def _imports(flows: Iterable[_Flow], account: str) -> tuple[Import, ...]:
     return tuple(Import(flow.kind, flow.subject, flow.exporter) for flow in flows if flow.importer == account)
 
 
-def _flows() -> Iterator[_Flow]:
+def _flows(published: Sequence[str]) -> Iterator[_Flow]:
     for user in User:
-        may = grant(user)
+        may = grant(user, published=published)
         mine = name_of(user)
         for subject in dict.fromkeys(may.publish):
             if not _is_core(subject):
