@@ -68,7 +68,7 @@ async def test_each_trigger_says_what_it_starts_and_how_far_it_is(client: Client
     assert "One run for each key when event.note != '<b>' key event.id" in rows["each"]
     assert "Stream S · 0 waiting · last message 1 Jan 2026 · last run" in rows["each"]
     assert "One run for up to 1,000 messages, after 1 h 00 m at the latest" in rows["batch"]
-    assert "1,234 waiting · no message yet" in rows["batch"]
+    assert "1,234 waiting · none handled yet" in rows["batch"]
     assert "One run after 1.5 s of quiet, with the newest message" in rows["quiet"]
     assert "The stream removed up to 4,321 messages before they were read" in rows["quiet"]
     assert "Off" in rows["off"]
@@ -81,7 +81,7 @@ async def test_a_trigger_that_reads_nothing_is_said_where_one_looks_first(client
     page = _words((await _page(client, "/pipelines/demo")).partition("<main")[2])
     assert page.index(f"Trigger lost reads no messages N{PROBLEM[1:]}") < page.index("Messages that start it")
     listed = await _page(client, "/")
-    assert _words(listed).count("Reads no messages") == 1
+    assert _words(listed).count("A trigger reads nothing") == 1
     assert f"lost: {PROBLEM}" in unescape(listed)
 
 
