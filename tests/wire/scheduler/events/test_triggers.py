@@ -33,7 +33,8 @@ from tests.support.records import T0, a_bundle, publish_pipeline
 DEMO = PipelineName("demo")
 REF = TriggerRef(DEMO, "orders")
 CODE = a_bundle(main_py="print(1)")
-WAIT_S = 20
+WAIT_S = 60
+BEFORE = 10_000
 
 
 @pytest_asyncio.fixture
@@ -124,8 +125,10 @@ async def test_what_is_published_while_no_scheduler_runs_starts_runs_later(bus_u
 
 async def test_only_what_is_stored_after_the_deployment_counts(bus_url: str, bus: Bus) -> None:
     await make_stream(bus)
-    await publish(bus, "before")
-    stored = await bus.js.get_msg("ORDERS", seq=1)
+    for number in range(BEFORE - 1):
+        await bus.client.publish("orders.new", b"%d" % number)
+    assert await publish(bus, "before") == BEFORE
+    stored = await bus.js.get_msg("ORDERS", seq=BEFORE)
     assert stored.time is not None
     await deploy(bus, since=stored.time + timedelta(microseconds=1))
     last = await publish(bus, "after")
