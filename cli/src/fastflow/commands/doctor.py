@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import click
 
 from fastflow.errors import FAILED, OK
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option, print_json
+from fastflow.terminal.triggers import trouble
 from fastflow_api import Client
 from fastflow_api.shapes import Health, Pipeline, Runner
 
@@ -25,7 +27,7 @@ def doctor(as_json: bool, target: FindTarget) -> None:
         if as_json:
             print_json(health)
         else:
-            for subject, text in (*lines(health, runners), *rollbacks(pipelines)):
+            for subject, text in (*lines(health, runners), *rollbacks(pipelines), *stuck(pipelines, datetime.now(UTC))):
                 click.echo(f"{subject:<10} {text}")
         return OK if is_whole(health) else FAILED
 
@@ -55,6 +57,14 @@ def rollbacks(pipelines: Iterable[Pipeline]) -> Iterator[tuple[str, str]]:
     for each in pipelines:
         if each.rolled_back is not None and each.why_not_newest is not None:
             yield "rollback", f"{each.name}: {each.why_not_newest}"
+
+
+def stuck(pipelines: Iterable[Pipeline], at: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the triggers that read nothing, or could not read all."""
+    for each in pipelines:
+        for trigger in each.triggers:
+            if text := trouble(trigger, at):
+                yield "trigger", f"{each.name}: {text}"
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:

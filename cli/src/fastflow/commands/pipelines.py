@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from fastflow.remote.session import FindTarget, api_options, ask
-from fastflow.terminal import schedules, tables
+from fastflow.terminal import schedules, tables, triggers
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client, errors
 from fastflow_api.shapes import Job, Pipeline, Run
@@ -93,11 +93,7 @@ def _note(pipeline: Pipeline, at: datetime) -> str:
         more = f" (and {len(pipeline.problems) - 1} more)" if len(pipeline.problems) > 1 else ""
         return click.style(shown(str(pipeline.problems[0])) + more, fg="yellow")
     for trigger in pipeline.triggers:
-        if trigger.problem:
-            return click.style(f"trigger {shown(trigger.id)}: {shown(trigger.problem)}", fg="yellow")
-        if trigger.removed_unread and trigger.removed_unread_at:
-            since = tables.ago(trigger.removed_unread_at, at)
-            text = f"trigger {shown(trigger.id)}: up to {trigger.removed_unread:,} messages removed unread {since}"
+        if text := triggers.trouble(trigger, at):
             return click.style(text, fg="yellow")
     return "" if pipeline.enabled else "disabled"
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from html import unescape
 
+import click
 import pytest
 import pytest_asyncio
 
+from fastflow.commands.doctor import stuck
+from fastflow.commands.pipelines import Line, table
+from fastflow_api import Client as ApiClient
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import TriggerRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.event_triggers import BatchSpec, TriggerSpec
 from fastflow_contracts.runs.event_cursors import EventCursor, event_cursors
-from tests.support.gateway import Client, running_gateway, store
+from tests.support.gateway import TOKEN, Client, running_gateway, store
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 
 PROBLEM = "no stream of the bus stores lost.>; create one with this subject."
@@ -83,6 +88,19 @@ async def test_a_trigger_that_reads_nothing_is_said_where_one_looks_first(client
     listed = await _page(client, "/")
     assert _words(listed).count("A trigger reads nothing") == 1
     assert f"lost: {PROBLEM}" in unescape(listed)
+
+
+async def test_commands_say_what_stands_in_the_way(client: Client) -> None:
+    """``pipelines`` the first of it, ``doctor`` all of it."""
+    async with ApiClient(client.url, TOKEN) as api:
+        listed = await api.pipelines()
+    at = T0 + timedelta(hours=3)
+    removed = "trigger quiet: its stream removed up to 4,321 messages before they were read, 3 h ago"
+    assert list(stuck(listed, at)) == [
+        ("trigger", f"demo: {removed}"),
+        ("trigger", f"demo: trigger lost: {PROBLEM}"),
+    ]
+    assert removed in click.unstyle(table((Line(each, ()) for each in listed), at))
 
 
 @pytest.mark.parametrize("enabled", [True, False])
