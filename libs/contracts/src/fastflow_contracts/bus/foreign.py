@@ -116,6 +116,12 @@ async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, mos
     return messages
 
 
+async def stored_at(bus: Bus, stream: ForeignStream, sequence: int) -> datetime | None:
+    """Return when the message with *sequence* was stored; None: it is not there. Raises ``BusError``."""
+    found = await _next(bus, stream.name, sequence, None)
+    return None if found is None else found.stored_at
+
+
 async def first_after(bus: Bus, stream: ForeignStream, subject: str, instant: datetime) -> int:
     """Return the sequence from which on all messages on *subject* were stored after *instant*. Raises ``BusError``."""
     low, high = stream.first, stream.last + 1

@@ -37,6 +37,8 @@ class EventCursor(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Messages that have not started anything, when it was written; None: the stream cannot tell."""
     last_at: Instant | None = None
     """When the last message up to ``done`` was stored."""
+    last: Count = 0
+    """Its sequence."""
     seen_to: Count = 0
     """Sequence up to which the stream was looked through, also where it has other subjects."""
     removed: Count = 0

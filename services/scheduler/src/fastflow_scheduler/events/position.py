@@ -61,6 +61,7 @@ class Position:
     def forget(self) -> None:
         """Load the cursor anew at the next look."""
         self._is_loaded = False
+        self._is_checked = False
         self._seen_to = 0
         self._seen_at: datetime | None = None
         self._held_at: datetime | None = None
@@ -80,7 +81,7 @@ class Position:
         try:
             self._stream_name = self._stream_name or await foreign.stream_with(self._bus, self._subject)
             self.stream = await foreign.stream_now(self._bus, self._stream_name, self._subject)
-            is_former = self._is_former()
+            is_former = await self._is_former()
         except NoSuchStream as error:
             self._stream_name = ""
             if self.cursor.problem != str(error):
@@ -91,7 +92,14 @@ class Position:
             first = await foreign.first_after(self._bus, self.stream, self._subject, since)
             done, made_at = first - 1, self.stream.made_at
             await self.write(
-                stream=self.stream.name, made_at=made_at, done=done, seen_to=done, batch_to=0, batch_at=None, problem=""
+                stream=self.stream.name,
+                made_at=made_at,
+                done=done,
+                last=0,
+                seen_to=done,
+                batch_to=0,
+                batch_at=None,
+                problem="",
             )
             return False
         if self.cursor.problem:
@@ -119,7 +127,7 @@ class Position:
         """
         changes: dict[str, object] = {"done": done, "batch_to": 0, "batch_at": None}
         if at is not None:
-            changes["last_at"] = at
+            changes |= {"last": done, "last_at": at}
         if run_id is not None:
             changes |= {"last_run_id": run_id, "last_run_at": self._clock()}
         if last_read is not None:
@@ -152,11 +160,12 @@ class Position:
             stored = Loaded(cursor, await self._cursors.put(self._ref, cursor, expect=stored.revision))
         self.cursor, self._revision, self._is_loaded = cursor, stored.revision, True
 
-    def _is_former(self) -> bool:
+    async def _is_former(self) -> bool:
         """Whether the stream is the one of the cursor. Raises ``NoSuchStream`` if that is not sure."""
         if (self.cursor.stream, self.cursor.made_at) != (self.stream.name, self.stream.made_at):
             return False
-        if self.stream.last >= self.cursor.done:
+        if self.stream.last >= self.cursor.done and (self._is_checked or await self._has_last()):
+            self._is_checked = True
             return True
         # Restored from a backup, or cut by a crash. Or its leader is new and does not know all of it yet: look twice.
         words = f"the stream {self.stream.name} went back; messages after the last one that was read count."
@@ -164,6 +173,12 @@ class Position:
             raise NoSuchStream(words)
         log.warning("stream rewound", pipeline=self._ref.pipeline, trigger=self._ref.trigger, stream=self.stream.name)
         return False
+
+    async def _has_last(self) -> bool:
+        """Whether the last message that was read is still the one with its sequence, or removed."""
+        if not self.cursor.last:
+            return True
+        return await foreign.stored_at(self._bus, self.stream, self.cursor.last) in (None, self.cursor.last_at)
 
     async def _note_removed(self, read_to: int) -> None:
         seen_to = max(self.cursor.done, self.cursor.seen_to, self._seen_to, read_to)
