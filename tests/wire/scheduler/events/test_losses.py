@@ -88,7 +88,7 @@ async def test_what_was_seen_and_then_removed_is_not_reported(bus: Bus) -> None:
 async def test_a_stream_that_went_back_is_read_on_from_the_time_of_its_last_message(
     tmp_path: Path, how: str, count: int
 ) -> None:
-    """As after a restore or a power cut: new messages have the sequences of some old ones, or all, and start their runs."""
+    """As after a restore or a power cut: new messages have the sequences of old ones, and start their runs."""
     folder, saved = tmp_path / "data", tmp_path / "saved"
     stored = folder / "bus/jetstream" / STREAMS_ACCOUNT / "streams/ORDERS"
     batch = {"batch": BatchSpec(max=2, within_seconds=0.1)} if how == "batch" else {}
