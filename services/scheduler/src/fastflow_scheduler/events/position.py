@@ -171,7 +171,9 @@ class Position:
         words = f"the stream {self.stream.name} went back; messages after the last one that was read count."
         if self.cursor.problem != words:
             raise NoSuchStream(words)
-        log.warning("stream rewound", pipeline=self._ref.pipeline, trigger=self._ref.trigger, stream=self.stream.name)
+        log.warning(
+            "trigger moved back", pipeline=self._ref.pipeline, trigger=self._ref.trigger, stream=self.stream.name
+        )
         return False
 
     async def _has_last(self) -> bool:
