@@ -76,6 +76,8 @@ def react(
         result: Its result as JSON, if it is ``needed``.
         depth_max: Most downstream starts one after the other.
     """
+    if not isinstance(run.state, Ended):
+        return []
     followers = _followers(run, _applying(run, record, made), result, depth_max)
     if record is not None and record.live is not None and _restarts(run, record):
         followers.append(_restart(run, given, wait_s=record.live.spec.restart_cooldown))
