@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nats.js.api import StreamConfig
 
 from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.permissions import ADMIN_INBOX
 from tests.support.installation import Installation
 
 MAIN = """
@@ -20,9 +22,18 @@ print(os.environ["FASTFLOW_TRIGGERED_BY"], body, pathlib.Path(os.environ["FASTFL
 """
 
 
-async def _publish(url: str, subject: str, *bodies: bytes) -> None:
-    async with connect(url, name="test") as bus:
-        await bus.js.add_stream(StreamConfig(name="ORDERS", subjects=["orders.>", "clicks"]))
+COUNTS = """
+import json, os, pathlib
+lines = pathlib.Path(os.environ["FASTFLOW_EVENT_FILE"]).read_text().splitlines()
+print(len(lines), "orders of", sum(json.loads(line)["total"] for line in lines))
+"""
+
+
+async def _publish(url: str, subject: str, *bodies: bytes, make: bool = True) -> None:
+    """Publish *bodies*; as the administrator, *make* the stream first."""
+    async with connect(url, name="test", inbox=ADMIN_INBOX if make else "_INBOX") as bus:
+        if make:
+            await bus.js.add_stream(StreamConfig(name="ORDERS", subjects=["orders.>", "clicks"]))
         for body in bodies:
             await bus.js.publish(subject, body)
 
@@ -67,3 +78,20 @@ def test_messages_and_batches_reach_scripts(tmp_path: Path) -> None:
         assert (shown["stream"], shown["last_run_id"], shown["problem"]) == ("ORDERS", run["id"], None)
         listed = json.loads(there.command("pipelines", "--json").stdout)
         assert listed[0]["triggers"][0]["subject"] == "orders.>"
+
+
+@pytest.mark.parametrize(
+    "sandbox",
+    [pytest.param("docker", marks=pytest.mark.docker), pytest.param("bubble", marks=pytest.mark.bubble)],
+)
+def test_a_script_in_a_sandbox_reads_the_batch_that_a_program_outside_published(tmp_path: Path, sandbox: str) -> None:
+    """With the login that ``--publish`` lets do it, and no other."""
+    with Installation(tmp_path) as there:
+        there.add("sums", COUNTS, triggers=[{"id": "o", "subject": "orders.>", "batch": {"max": 4}}])
+        there.start("--sandbox", sandbox, "--publish", "orders.>")
+        asyncio.run(_publish(there.command("bus", "url").stdout.strip(), "orders.eu"))
+        url = there.command("bus", "url", "--outside").stdout.strip()
+        asyncio.run(_publish(url, "orders.eu", *(b'{"total": %d}' % number for number in range(4)), make=False))
+        (run,) = _runs(there, "sums", 1)
+        assert run["status"] == "SUCCESS"
+        assert "4 orders of 6" in there.command("logs", run["id"]).stdout

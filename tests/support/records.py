@@ -82,10 +82,12 @@ def a_bundle(**files: str) -> Bundle:
     return pack({_file_name(name): File(text.encode()) for name, text in files.items()})
 
 
-async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> PipelineRecord:
+async def publish_pipeline(
+    bus: Bus, name: str, bundle: Bundle, *, live_since: datetime = T0, **spec: Any
+) -> PipelineRecord:
     """Put a live pipeline on the bus, as a syncer would."""
     await ObjectStore(bus).put(bundle.sha256, bundle.data)
-    live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=T0)
+    live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=live_since)
     record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
     return record

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import click
 
 from fastflow.errors import FAILED, OK
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option, print_json
+from fastflow.terminal.triggers import trouble
 from fastflow_api import Client
 from fastflow_api.shapes import Health, Pipeline, Runner
 from fastflow_contracts.labels import lacking
@@ -26,7 +28,8 @@ def doctor(as_json: bool, target: FindTarget) -> None:
         if as_json:
             print_json(health)
         else:
-            for subject, text in (*lines(health, runners), *rollbacks(pipelines), *unserved(pipelines, runners)):
+            found = (*rollbacks(pipelines), *unserved(pipelines, runners), *stuck(pipelines, datetime.now(UTC)))
+            for subject, text in (*lines(health, runners), *found):
                 click.echo(f"{subject:<10} {text}")
         return OK if is_whole(health) else FAILED
 
@@ -69,6 +72,14 @@ def unserved(pipelines: Iterable[Pipeline], runners: Sequence[Runner]) -> Iterat
                 "labels",
                 f"{each.name}: its runs wait, because no runner has {names}: set RUNNER_LABELS={names} on one",
             )
+
+
+def stuck(pipelines: Iterable[Pipeline], at: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the triggers that read nothing, or could not read all."""
+    for each in pipelines:
+        for trigger in each.triggers:
+            if text := trouble(trigger, at):
+                yield "trigger", f"{each.name}: {text}"
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from fastflow.remote.session import FindTarget, api_options, ask
-from fastflow.terminal import schedules, tables
+from fastflow.terminal import schedules, tables, triggers
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client, errors
 from fastflow_api.shapes import Job, Pipeline, Run
@@ -64,7 +64,7 @@ def _row(line: Line, at: datetime) -> tuple[str, ...]:
         ", ".join(filter(None, [_schedule(line.jobs), _triggers(line.pipeline)])),
         schedules.due(line.next_slot, at),
         _last(line.pipeline, at),
-        _note(line.pipeline),
+        _note(line.pipeline, at),
     )
 
 
@@ -88,13 +88,13 @@ def _last(pipeline: Pipeline, at: datetime) -> str:
     return f"{status} {tables.ago(run.created_at, at)}"
 
 
-def _note(pipeline: Pipeline) -> str:
+def _note(pipeline: Pipeline, at: datetime) -> str:
     if pipeline.problems:
         more = f" (and {len(pipeline.problems) - 1} more)" if len(pipeline.problems) > 1 else ""
         return click.style(shown(str(pipeline.problems[0])) + more, fg="yellow")
     for trigger in pipeline.triggers:
-        if trigger.problem:
-            return click.style(f"trigger {shown(trigger.id)}: {shown(trigger.problem)}", fg="yellow")
+        if text := triggers.trouble(trigger, at):
+            return click.style(text, fg="yellow")
     return "" if pipeline.enabled else "disabled"
 
 

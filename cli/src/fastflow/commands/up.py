@@ -19,7 +19,7 @@ from fastflow.errors import INTERRUPTED, BadUsage
 from fastflow.local import all_in_one, bus_client, keyring
 from fastflow.local import data_dir as datadir
 from fastflow.local.address import write_address
-from fastflow.local.bus_users import device_password_file, users_in
+from fastflow.local.bus_users import PUBLISH_HELP, device_password_file, users_in
 from fastflow.local.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.local.nats_server import USERS, embedded_bus
 from fastflow.local.plan import (
@@ -62,6 +62,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
 @click.option("--mqtt-port", type=click.IntRange(1, 65_535), help="Also take messages of MQTT devices here.")
+@click.option("--publish", multiple=True, metavar="SUBJECT", help=PUBLISH_HELP)
 def up(
     pipelines_dir: Path | None,
     port: int | None,
@@ -70,13 +71,14 @@ def up(
     sandbox: str | None,
     nats_url: str | None,
     mqtt_port: int | None,
+    publish: tuple[str, ...],
 ) -> None:
     """Start everything: an embedded bus, the services, and the dashboard.
 
     PIPELINES_DIR holds one folder for each pipeline; default: ./pipelines. Ctrl-C stops everything.
     """
     early = _note_signals()
-    options = UpOptions(pipelines_dir, host, port, data_dir, sandbox, nats_url, mqtt_port)
+    options = UpOptions(pipelines_dir, host, port, data_dir, sandbox, nats_url, mqtt_port, publish)
     plan = make_plan(options, os.environ, here=_here())
     with datadir.held(plan.data_dir):
         check_machine(plan.data_dir, now=now())
@@ -141,7 +143,9 @@ async def _bus(plan: UpPlan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
     seeds: Mapping[User, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         if plan.nats_url is None:
-            url = await stack.enter_async_context(embedded_bus(plan.data_dir, mqtt_port=plan.mqtt_port, keep=True))
+            url = await stack.enter_async_context(
+                embedded_bus(plan.data_dir, mqtt_port=plan.mqtt_port, published=plan.published, keep=True)
+            )
             seeds = users_in(plan.data_dir / USERS).seeds
         else:
             url = plan.nats_url

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from fastflow.errors import BadUsage
 from fastflow.local.data_dir import write_private
 from fastflow_contracts.bus.access import nkeys
 from fastflow_contracts.bus.access.accounts import REFUSED_TO_DEVICES, Export, Import, accounts
+from fastflow_contracts.bus.patterns import overlap
 from fastflow_contracts.bus.permissions import ADMIN, DEVICE, SERVICES, User, grant
 from fastflow_contracts.bus.streams import MIB
+from fastflow_contracts.pipelines.expressions.check import BadExpression
+from fastflow_contracts.pipelines.format.value_parsers import check_event_subject
 
 OUTSIDE: Final = User.OUTSIDE.value
 CONFIG: Final = "users.conf"
@@ -25,6 +29,9 @@ PASSWORD_BYTES: Final = 24
 DEVICE_STORE_BYTES: Final = 256 * MIB
 """Disk space for what the server keeps for devices: sessions, retained messages, deliveries to devices."""
 _ESCAPES: Final = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+PUBLISH_HELP: Final = "Let programs outside publish here, too, such as 'orders.>', for triggers. Repeatable."
 
 
 class Users(NamedTuple):
@@ -61,24 +68,39 @@ def device_password_file(folder: Path) -> Path:
     return folder / f"{DEVICE}.password"
 
 
-def config(users: Users) -> str:
-    """The ``accounts`` block of the server's configuration."""
+def config(users: Users, *, published: Sequence[str] = ()) -> str:
+    """The ``accounts`` block of the server's configuration. *published*: as for ``permissions.grant``."""
     lines = ["accounts {"]
-    for account in accounts(with_devices=users.device_password is not None):
+    for account in accounts(with_devices=users.device_password is not None, published=published):
         lines.append(f"  {account.name} {{")
         if account.user == ADMIN:
             lines.append("    jetstream: enabled")
         if account.user == DEVICE:
             lines.append(f"    jetstream: {{ max_file: {DEVICE_STORE_BYTES}, max_mem: 0 }}")
         if account.user is not None:
-            lines.append(f"    users: [{{ {_login(account.user, users)} }}]")
+            lines.append(f"    users: [{{ {_login(account.user, users, published)} }}]")
         for name, entries in (("exports", map(_export, account.exports)), ("imports", map(_import, account.imports))):
             lines += [f"    {name}: [", *(f"      {{ {entry} }}" for entry in entries), "    ]"]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
 
 
-def _login(user: User | str, users: Users) -> str:
+def checked_subjects(published: Iterable[str]) -> tuple[str, ...]:
+    """Return the subjects of ``--publish`` without repetitions. Raises ``BadUsage``."""
+    found: list[str] = []
+    for subject in dict.fromkeys(published):
+        try:
+            check_event_subject(subject)
+        except BadExpression as error:
+            raise BadUsage(f"--publish {subject}: {error}.") from None
+        for other in found:
+            if overlap(subject, other):
+                raise BadUsage(f"--publish: {subject} and {other} overlap; name one that covers both.")
+        found.append(subject)
+    return tuple(found)
+
+
+def _login(user: User | str, users: Users, published: Sequence[str]) -> str:
     if user == DEVICE:
         assert users.device_password is not None
         login = f'user: {DEVICE}, password: {quoted(users.device_password)}, allowed_connection_types: ["MQTT"]'
@@ -87,7 +109,7 @@ def _login(user: User | str, users: Users) -> str:
     if not isinstance(user, User):
         return f"user: {ADMIN}, password: {quoted(users.admin_password)}"
     if user is User.OUTSIDE:
-        return f"user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(user)}"
+        return f"user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(user, published)}"
     return f"nkey: {nkeys.public_key(users.seeds[user])}, {_permissions(user)}"
 
 
@@ -101,8 +123,8 @@ def _import(each: Import) -> str:
     return f"{each.kind}: {{ account: {each.account}, subject: {quoted(each.subject)} }}{renamed}"
 
 
-def _permissions(user: User) -> str:
-    may = grant(user)
+def _permissions(user: User, published: Sequence[str] = ()) -> str:
+    may = grant(user, published=published)
     return f"permissions: {{ publish: {_list(may.publish)}, subscribe: {_list(may.subscribe)} }}"
 
 

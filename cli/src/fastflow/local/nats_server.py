@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from fastflow.local.bus_users import DEVICE_STORE_BYTES, OUTSIDE, quoted, users_in
@@ -49,7 +49,13 @@ jetstream {{
 
 @contextlib.asynccontextmanager
 async def embedded_bus(
-    directory: Path, *, port: int | None = None, mqtt_port: int | None = None, sync: str = "always", keep: bool = False
+    directory: Path,
+    *,
+    port: int | None = None,
+    mqtt_port: int | None = None,
+    published: Sequence[str] = (),
+    sync: str = "always",
+    keep: bool = False,
 ) -> AsyncIterator[str]:
     """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
 
@@ -60,6 +66,7 @@ async def embedded_bus(
         directory: Created if it does not exist.
         port: None: the port of the last time if it is free, else any free port.
         mqtt_port: Also listen for devices on MQTT here; None: there are none.
+        published: Subjects for triggers on which programs outside may publish, too.
         sync: ``always`` flushes to the disk before each acknowledgement; anything else is a NATS duration.
         keep: Restart the server if it ends unexpectedly.
 
@@ -77,7 +84,7 @@ async def embedded_bus(
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
-            accounts=config_of(users),
+            accounts=config_of(users, published=published),
             mqtt="" if mqtt_port is None else f'mqtt {{ listen: "127.0.0.1:{mqtt_port}" }}\n',
             sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX + (0 if mqtt_port is None else DEVICE_STORE_BYTES),

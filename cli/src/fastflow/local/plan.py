@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastflow.errors import BadUsage, NoSuchThing
+from fastflow.local.bus_users import checked_subjects
 from fastflow.local.connection import DATA_DIR, logged_in, named_url
 from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.pipelines.folder.discovery import SCRIPT
@@ -49,6 +50,7 @@ class UpOptions(NamedTuple):
     sandbox: str | None = None
     nats_url: str | None = None
     mqtt_port: int | None = None
+    publish: tuple[str, ...] = ()
 
 
 class UpPlan(NamedTuple):
@@ -66,6 +68,8 @@ class UpPlan(NamedTuple):
     """The services' environment, without the bus's address and the token."""
     mqtt_port: int | None = None
     """Port of the embedded bus for devices on MQTT; None: there are none."""
+    published: tuple[str, ...] = ()
+    """Subjects of the embedded bus, for triggers, on which programs outside may publish, too."""
 
     def at(self, port: int) -> UpPlan:
         """The plan with the *port* that was taken."""
@@ -99,7 +103,10 @@ def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> 
         _check_address(nats_url)
         if options.mqtt_port is not None:
             raise BadUsage("--mqtt-port is of the embedded bus; docs/mqtt.md says how another server takes MQTT.")
-    return UpPlan(data_dir, host, port, nats_url, source, settled, options.mqtt_port)
+        if options.publish:
+            raise BadUsage("--publish is of the embedded bus; for another one it is an option of fastflow bus init.")
+    published = checked_subjects(options.publish)
+    return UpPlan(data_dir, host, port, nats_url, source, settled, options.mqtt_port, published)
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:

@@ -42,14 +42,14 @@ def run_id_for_message(stream: str, sequence: int, stored_at: datetime) -> RunId
     return _derive("message", stream, str(sequence), stored_at.astimezone(UTC).isoformat())
 
 
-def run_id_for_event(pipeline: str, trigger: str, stream: str, made_at: datetime, sequence: int) -> RunId:
-    """Return the run that one message starts by one trigger. *made_at*: when the stream was created."""
-    return _derive("event", pipeline, trigger, stream, made_at.astimezone(UTC).isoformat(), str(sequence))
+def run_id_for_event(pipeline: str, trigger: str, stream: str, sequence: int, stored_at: datetime) -> RunId:
+    """Return the run that one message starts by one trigger. *stored_at*: as for ``run_id_for_message``."""
+    return _derive("event", pipeline, trigger, stream, str(sequence), stored_at.astimezone(UTC).isoformat())
 
 
-def run_id_for_batch(pipeline: str, trigger: str, stream: str, made_at: datetime, last: int) -> RunId:
-    """Return the run that the messages up to *last* start together. Else as ``run_id_for_event``."""
-    return _derive("batch", pipeline, trigger, stream, made_at.astimezone(UTC).isoformat(), str(last))
+def run_id_for_batch(pipeline: str, trigger: str, stream: str, last: int, stored_at: datetime) -> RunId:
+    """Return the run that the messages up to *last*, stored at *stored_at*, start together."""
+    return _derive("batch", pipeline, trigger, stream, str(last), stored_at.astimezone(UTC).isoformat())
 
 
 def run_id_for_slot(pipeline: str, schedule: str, slot: datetime) -> RunId:

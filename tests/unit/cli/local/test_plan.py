@@ -90,6 +90,12 @@ def test_a_pipeline_is_not_mistaken_for_a_folder_of_pipelines(tmp_path: Path) ->
         make_plan(UpOptions(Path("hello")), {}, here=tmp_path)
 
 
+def test_published_subjects_are_of_the_embedded_bus(here: Path) -> None:
+    assert make_plan(UpOptions(publish=("orders.>",)), {}, here=here).published == ("orders.>",)
+    with pytest.raises(BadUsage, match="fastflow bus init"):
+        make_plan(UpOptions(nats_url="nats://bus:4222", publish=("orders.>",)), {}, here=here)
+
+
 def test_a_value_replaces_the_form_that_names_a_file() -> None:
     """Otherwise the ``_FILE`` variable would win."""
     assert with_values({"A_FILE": "/f", "B": "1"}, A="2") == {"A": "2", "B": "1"}

@@ -253,7 +253,7 @@ def _remembered(port: int) -> int:
 async def test_a_bus_without_accounts_keeps_its_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As older versions left it: every user in one account."""
 
-    def former(users: Users) -> str:
+    def former(users: Users, **_: object) -> str:
         return f"authorization {{ user: {ADMIN}, password: {quoted(users.admin_password)} }}"
 
     monkeypatch.setattr(nats_server, "config_of", former)

@@ -156,6 +156,7 @@ WHO: Final[dict[str, set[User]]] = {
     },
     # Reading about streams; no service changes one.
     f"{JS}.STREAM.INFO.KV_ff_runs": READERS,
+    f"{JS}.STREAM.INFO.ORDERS": READERS,
     f"{JS}.CONSUMER.INFO.KV_ff_runs.x": READERS,
     f"{JS}.STREAM.NAMES": {SCHEDULER},
     f"{JS}.STREAM.LIST": NOBODY,

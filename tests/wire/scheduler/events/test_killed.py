@@ -50,9 +50,9 @@ class Scheduler:
         starter: Any = Starter(self._bus, RunStore(self._bus), Defaults())
         reading: Any = Reading(self._bus, starter, self._evaluator, REF, record.value.live, idle_s=0.02, clock=now)
         starter.start = self._step(starter.start)
-        reading._cursors.put = self._step(reading._cursors.put)
+        reading.position._cursors.put = self._step(reading.position._cursors.put)
         async with asyncio.timeout(60):
-            while reading._cursor is None or reading._cursor.done < until:
+            while not reading.position._is_loaded or reading.position.cursor.done < until:
                 try:
                     await asyncio.sleep(await reading.go_on())
                 except RevisionConflict:

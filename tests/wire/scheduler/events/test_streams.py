@@ -32,7 +32,7 @@ async def test_messages_are_read_in_order_over_gaps_and_between_other_subjects(b
             await bus.js.delete_msg("ORDERS", sequence)
         elif number % 3:
             wanted.append(number)
-    stream = await foreign.stream_now(bus, await foreign.stream_with(bus, "orders.>"))
+    stream = await foreign.stream_now(bus, await foreign.stream_with(bus, "orders.>"), "orders.>")
     found: list[int] = []
     after = 0
     while messages := await foreign.read(bus, stream, "orders.>", after=after, most=50):
@@ -61,6 +61,6 @@ async def test_the_beginning_is_found_by_time(bus: Bus) -> None:
     await asyncio.sleep(0.01)  # the clocks are one; the instants must differ
     await publish(bus, "other", subject="other.x")
     last = await publish(bus, "later")
-    stream = await foreign.stream_now(bus, "ORDERS")
+    stream = await foreign.stream_now(bus, "ORDERS", "orders.>")
     assert 21 <= await foreign.first_after(bus, stream, "orders.>", between) <= last
     assert await foreign.first_after(bus, stream, "orders.>", now()) == last + 1

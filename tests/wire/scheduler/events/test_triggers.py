@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -27,13 +27,14 @@ from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.runs.triggers import read_trigger
 from tests.support.chains import all_skips
-from tests.support.gateway import running_scheduler
+from tests.support.gateway import running_gateway, running_scheduler, stored_run
 from tests.support.records import T0, a_bundle, publish_pipeline
 
 DEMO = PipelineName("demo")
 REF = TriggerRef(DEMO, "orders")
 CODE = a_bundle(main_py="print(1)")
 WAIT_S = 60
+BEFORE = 10_000
 
 
 @pytest_asyncio.fixture
@@ -47,9 +48,10 @@ async def schedulers(bus_url: str, bus: Bus) -> AsyncIterator[Bus]:
         yield bus
 
 
-async def deploy(bus: Bus, *, name: str = "demo", **trigger: object) -> None:
+async def deploy(bus: Bus, *, name: str = "demo", since: datetime = T0, **trigger: object) -> None:
+    """Deploy a version with this trigger, live *since* then."""
     spec = TriggerSpec(**{"id": "orders", "subject": "orders.>"} | trigger)  # type: ignore[arg-type]
-    await publish_pipeline(bus, name, CODE, triggers=(spec,))
+    await publish_pipeline(bus, name, CODE, live_since=since, triggers=(spec,))
 
 
 async def make_stream(bus: Bus, *, direct: bool = True, **config: object) -> None:
@@ -71,12 +73,12 @@ async def cursor_of(bus: Bus) -> Record[TriggerRef, EventCursor] | None:
     return await event_cursors(bus).get(REF, is_exact=True)
 
 
-async def until_done(bus: Bus, sequence: int) -> EventCursor:
-    """Return once all messages up to *sequence* have started what they start."""
+async def until_done(bus: Bus, sequence: int, *, of: tuple[str, str] = ("demo", "orders")) -> EventCursor:
+    """Return once all messages up to *sequence* have started what they start by the trigger *of* a pipeline."""
     async with asyncio.timeout(WAIT_S):
         async for batch in event_cursors(bus).follow():
             for change in batch.changes:
-                if change.value is not None and change.value.done >= sequence:
+                if change.name == of and change.value is not None and change.value.done >= sequence:
                     return change.value
     raise AssertionError("a feed has no end")
 
@@ -123,14 +125,12 @@ async def test_what_is_published_while_no_scheduler_runs_starts_runs_later(bus_u
 
 async def test_only_what_is_stored_after_the_deployment_counts(bus_url: str, bus: Bus) -> None:
     await make_stream(bus)
-    await publish(bus, "before")
-    record = await publish_pipeline(bus, "demo", CODE)
-    assert record.live is not None
-    stored = await bus.js.get_msg("ORDERS", seq=1)
+    for number in range(BEFORE - 1):
+        await bus.client.publish("orders.new", b"%d" % number)
+    assert await publish(bus, "before") == BEFORE
+    stored = await bus.js.get_msg("ORDERS", seq=BEFORE)
     assert stored.time is not None
-    spec = replace(record.live.spec, triggers=(TriggerSpec(id="orders", subject="orders.>"),))
-    live = replace(record.live, spec=spec, live_since=stored.time + timedelta(microseconds=1))
-    await PipelineStore(bus).records.put(DEMO, replace(record, live=live), expect=None)
+    await deploy(bus, since=stored.time + timedelta(microseconds=1))
     last = await publish(bus, "after")
     async with connect(bus_url, name="s") as own, running_scheduler(own):
         await until_done(bus, last)
@@ -173,7 +173,20 @@ async def test_an_expression_that_fails_leaves_a_skip_that_can_be_redriven(sched
         assert letter is not None
         kept: Trigger = read_trigger(letter.payload, letter.headers, by_service=True)
         assert (kept.trigger_id, kept.event_subject) == ("orders", "orders.new")
-        assert kept.event
+    refused = {skip.id: (await SkipStore(bus).letter("demo", str(skip.id))) for skip in skips}
+    async with running_gateway(bus) as client:
+        async with asyncio.timeout(WAIT_S):
+            while len((await client.get("/api/skipped")).json["skips"]) < len(skips):
+                await asyncio.sleep(0.1)
+        answers = [await client.post(f"/api/skipped/{skip.id}/redrive") for skip in skips]
+    assert [answer.status for answer in answers] == [200] * len(skips)
+    for skip, answer in zip(skips, answers, strict=True):
+        run, given = await stored_run(bus, answer.json["id"])
+        kept_letter = refused[skip.id]
+        assert kept_letter is not None
+        assert given.event == read_trigger(kept_letter.payload, kept_letter.headers, by_service=True).event
+        assert (run.order.trigger_id, run.order.event_subject) == ("orders", "orders.new")
+    assert len(await events_of(bus)) == 1 + len(skips)
 
 
 async def test_a_message_that_is_too_large_is_a_skip_with_its_bytes(schedulers: Bus) -> None:
@@ -236,13 +249,21 @@ async def test_quiet_starts_one_run_for_each_key_with_the_newest_message(schedul
 
 
 async def test_a_stream_that_appears_later_is_read_and_others_are_not_disturbed(schedulers: Bus) -> None:
+    """Nor by one that goes away."""
     bus = schedulers
+    await bus.js.add_stream(StreamConfig(name="PAYMENTS", subjects=["payments.>"]))
     await deploy(bus)
+    await deploy(bus, name="pay", id="paid", subject="payments.>")
     await until_problem(bus, "no stream of the bus stores orders.>")
+    await until_done(bus, await publish(bus, "early", subject="payments.new"), of=("pay", "paid"))
+    assert await events_of(bus, "pay") == [b'"early"']
     await make_stream(bus)
-    last = await publish(bus, "first")
-    cursor = await until_done(bus, last)
+    cursor = await until_done(bus, await publish(bus, "first"))
     assert cursor.problem == ""
+    await bus.js.delete_stream("ORDERS")
+    await until_problem(bus, "no stream of the bus stores orders.>")
+    await until_done(bus, await publish(bus, "late", subject="payments.new"), of=("pay", "paid"))
+    assert await events_of(bus, "pay") == [b'"early"', b'"late"']
     assert await events_of(bus) == [b'"first"']
 
 

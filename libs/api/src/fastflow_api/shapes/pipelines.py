@@ -91,10 +91,16 @@ class EventTrigger(Shape, frozen=True, kw_only=True):
     stream: str | None
     """The stream that stores the subject; null: none is known yet."""
     waiting: int | None
-    """Messages that had not been handled when the last one was; null: unknown."""
-    last_run_id: str | None
-    last_run_at: datetime | None
-    problem: str | None
+    """Messages that wait for their run, as of the last look at the stream; null: unknown."""
+    last_message_at: datetime | None = None
+    """When the last message that was handled was stored."""
+    removed_unread: int | None = None
+    """Most messages that the stream removed before they were read, the last time that happened; null: never."""
+    removed_unread_at: datetime | None = None
+    """When that was noticed."""
+    last_run_id: str | None = None
+    last_run_at: datetime | None = None
+    problem: str | None = None
     """Why it reads nothing."""
 
 

@@ -165,9 +165,14 @@ class Bucket(Generic[N, T]):
             BusError: As ``Bus.commit``.
         """
         write = self.write(name, value, expect=expect)
-        if self._writes is not None:
-            return await self._writes.put(write)
-        return (await self.bus.commit(self.bucket, (write,)))[0]
+        try:
+            return await self._put(write)
+        except RevisionConflict:
+            # A record that was deleted does not exist, but the mark of that has a revision.
+            deleted = await self._deletion(name) if expect == 0 else None
+            if deleted is None:
+                raise
+            return await self._put(write._replace(expect=deleted))
 
     def write(self, name: N, value: T, *, expect: int | None) -> Put:
         """Build the write that ``put`` does, for a batch. See ``put``."""
@@ -247,6 +252,16 @@ class Bucket(Generic[N, T]):
             Changes. The first batch may be empty.
         """
         return self._changes(feed(self.bus, bucket_stream(self.bucket), self._filter(keys), after=after))
+
+    async def _put(self, write: Put) -> int:
+        if self._writes is not None:
+            return await self._writes.put(write)
+        return (await self.bus.commit(self.bucket, (write,)))[0]
+
+    async def _deletion(self, name: N) -> int | None:
+        """The revision of the mark that a record was deleted; None: there is no such mark."""
+        newest = await self.bus.newest(bucket_stream(self.bucket), value_subject(self.bucket, self._key_of(name)))
+        return newest.sequence if newest is not None and "KV-Operation" in newest.headers else None
 
     async def _entry(self, name: N, *, is_exact: bool) -> Entry | None:
         key = self._key_of(name)

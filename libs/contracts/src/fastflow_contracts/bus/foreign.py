@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import nats.errors
 from nats.js.errors import NotFoundError
 
-from fastflow_contracts.bus import direct
+from fastflow_contracts.bus import direct, patterns
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import header_lines
@@ -25,6 +25,7 @@ from fastflow_contracts.errors import FastFlowError
 AHEAD: Final = 64
 """Messages to ask for at once, of a stream that must be asked for each."""
 SHOWN_MAX: Final = 5
+COPY: Final = "copy it into a stream with subjects of its own (sources with subject_transforms) and name one of these"
 
 
 _OWN: Final = frozenset(str(stream.name) for stream in STREAMS)
@@ -70,32 +71,37 @@ async def stream_with(bus: Bus, subject: str) -> str:
         NoSuchStream: None does, several do, or it is one of Fast-Flow's own.
         BusError: The bus does not answer.
     """
-    answer = await _ask(bus, "STREAM.NAMES", {"subject": subject})
+    answer = await _ask(bus, "STREAM.NAMES", {"subject": subject}, subject)
     names = sorted(answer.get("streams") or ())
     if own := _OWN.intersection(names):
         raise NoSuchStream(f"{min(own)} belongs to Fast-Flow, and starts no runs; name a subject of other programs.")
     if len(names) == 1:
         return str(names[0])
     if not names:
-        raise NoSuchStream(f"no stream of the bus stores {subject}; create one with this subject.")
+        raise _none(subject)
     shown = ", ".join(names[:SHOWN_MAX])
     raise NoSuchStream(f"{len(names)} streams store {subject} ({shown}); name a subject that only one of them stores.")
 
 
-async def stream_now(bus: Bus, name: str) -> ForeignStream:
-    """Return the stream *name* as it is now.
+async def stream_now(bus: Bus, name: str, subject: str) -> ForeignStream:
+    """Return the stream *name*, which takes *subject*, as it is now.
 
     Raises:
-        NoSuchStream: There is none, or its messages go to whoever takes them first.
+        NoSuchStream: There is none, its messages go to whoever takes them first, or it renames them.
         BusError: The bus does not answer.
     """
-    answer = await _ask(bus, f"STREAM.INFO.{name}", {})
+    answer = await _ask(bus, f"STREAM.INFO.{name}", {}, subject)
     config, state = answer["config"], answer["state"]
     if (retention := config.get("retention", "limits")) != "limits":
         raise NoSuchStream(
-            f"the stream {name} removes what its consumers have (retention {retention}); "
-            "give it the retention limits, or another stream that has it as its source."
+            f"the stream {name} removes what its consumers have (retention {retention}); give it the retention limits, "
+            f"or {COPY}."
         )
+    if not any(patterns.overlap(each, subject) for each in config.get("subjects") or ()):
+        raise _none(subject)
+    renamed = (config.get("subject_transform") or {}).get("dest")
+    if renamed and not patterns.overlap(patterns.of_template(renamed), subject):
+        raise NoSuchStream(f"the stream {name} stores {subject} as {renamed}, where no trigger finds it; {COPY}.")
     first, last = int(state["first_seq"]), int(state["last_seq"])
     return ForeignStream(name, _instant(answer["created"]), max(first, 1), last, bool(config.get("allow_direct")))
 
@@ -118,9 +124,15 @@ async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, mos
         until = min(following.sequence + AHEAD, stream.last, following.sequence + most - len(messages))
         ahead = range(following.sequence + 1, until + 1)
         others = await asyncio.gather(*(_next(bus, stream.name, sequence, None) for sequence in ahead))
-        messages += [each for each in others if each is not None and matches(each.subject, subject)]
+        messages += [each for each in others if each is not None and patterns.matches(each.subject, subject)]
         after = max(following.sequence, until)
     return messages
+
+
+async def stored_at(bus: Bus, stream: ForeignStream, sequence: int) -> datetime | None:
+    """Return when the message with *sequence* was stored; None: it is not there. Raises ``BusError``."""
+    found = await _next(bus, stream.name, sequence, None)
+    return None if found is None else found.stored_at
 
 
 async def first_after(bus: Bus, stream: ForeignStream, subject: str, instant: datetime) -> int:
@@ -134,17 +146,6 @@ async def first_after(bus: Bus, stream: ForeignStream, subject: str, instant: da
         else:
             low = found.sequence + 1
     return low
-
-
-def matches(subject: str, pattern: str) -> bool:
-    """Return whether *pattern*, with ``*`` and ``>``, matches *subject*."""
-    tokens, wanted = subject.split("."), pattern.split(".")
-    if wanted[-1] == ">":
-        wanted = wanted[:-1]
-        if len(tokens) <= len(wanted):
-            return False
-        tokens = tokens[: len(wanted)]
-    return len(tokens) == len(wanted) and all(each in ("*", token) for token, each in zip(tokens, wanted, strict=True))
 
 
 async def _next(bus: Bus, stream: str, sequence: int, subject: str | None) -> EventMessage | None:
@@ -163,13 +164,17 @@ async def _next(bus: Bus, stream: str, sequence: int, subject: str | None) -> Ev
     return EventMessage(found.subject, found.seq, found.time, found.data or b"", headers)
 
 
-async def _ask(bus: Bus, api: str, request: dict[str, Any]) -> dict[str, Any]:
+async def _ask(bus: Bus, api: str, request: dict[str, Any], subject: str) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(await bus.ask(f"$JS.API.{api}", json.dumps(request).encode()))
     if (error := answer.get("error")) is None:
         return answer
     if error.get("code") == 404:
-        raise NoSuchStream(f"there is no {api.removeprefix('STREAM.INFO.')} on the bus.")
+        raise _none(subject)
     raise Unavailable(f"the bus did not answer about {api}: {error.get('description')}.")
+
+
+def _none(subject: str) -> NoSuchStream:
+    return NoSuchStream(f"no stream of the bus stores {subject}; create one with this subject.")
 
 
 def _instant(text: str) -> datetime:

@@ -70,12 +70,18 @@ _GATEWAY_FOLLOWS: Final = (*_SCHEDULER_FOLLOWS, subjects.LINKS, subjects.SESSION
 _GATEWAY_READS: Final = (streams.LOGS, streams.CELLS, streams.METRICS, streams.NOTICES)
 
 
-def grant(user: User) -> Grant:
-    """Return all permissions of *user*. It needs every one."""
+def grant(user: User, *, published: Iterable[str] = ()) -> Grant:
+    """Return all permissions of *user*. It needs every one.
+
+    *published*: subjects of other programs, for triggers, on which programs outside may publish, too.
+    """
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:
-            return Grant(publish=(subjects.TRIGGERS, subjects.CALLS), subscribe=("ff.event.>", subjects.RESULTS, *mine))
+            return Grant(
+                publish=(subjects.TRIGGERS, subjects.CALLS, *published),
+                subscribe=("ff.event.>", subjects.RESULTS, *mine),
+            )
         case User.SYNCER:
             return Grant(
                 publish=(

@@ -31,10 +31,20 @@ class EventCursor(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Sequence."""
     batch_to: Count = 0
     """Sequence of the last message of the batch that is being started; 0: none is."""
+    batch_at: Instant | None = None
+    """When that message was stored."""
     waiting: Count | None = None
-    """Messages after ``done``, when it was written; None: the stream cannot tell."""
+    """Messages that have not started anything, when it was written; None: the stream cannot tell."""
     last_at: Instant | None = None
     """When the last message up to ``done`` was stored."""
+    last: Count = 0
+    """Its sequence."""
+    seen_to: Count = 0
+    """Sequence up to which the stream was looked through, also where it has other subjects."""
+    removed: Count = 0
+    """Most messages that the stream removed before they were read, the last time it did."""
+    removed_at: Instant | None = None
+    """When that was noticed."""
     last_run_id: StoredRunId | None = None
     last_run_at: Instant | None = None
     problem: str = ""

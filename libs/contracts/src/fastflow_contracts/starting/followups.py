@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +45,20 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Needed(NamedTuple):
+    """What of an ended run must be read to ``react``."""
+
+    given: bool
+    """Its input."""
+    result: bool
+    """Its result, and the list of its artifacts."""
+
+
+def needed(run: RunRecord, record: PipelineRecord | None, made: Iterable[Link]) -> Needed:
+    """Return what ``react`` uses. Most runs end without a follower, and nothing of them is read."""
+    return Needed(given=_restarts(run, record), result=bool(_applying(run, record, made)))
+
+
 def react(
     run: RunRecord,
     record: PipelineRecord | None,
@@ -60,19 +75,17 @@ def react(
         run: The ended run; a run that is not over has no followups.
         record: Its pipeline today.
         made: Links from the API.
-        given: The input of *run*.
-        result: Its result, as JSON.
-        artifacts: The files that it left.
+        given: The input of *run*, if it is ``needed``.
+        result: Its result as JSON, if it is ``needed``.
+        artifacts: The files that it left, likewise.
         depth_max: Most downstream starts one after the other.
     """
     if not isinstance(run.state, Ended):
         return []
-    spec = record.live.spec if record and record.live else None
-    links = merged(spec.downstream_triggers if spec else (), made)
-    applying = [link for link in links if _applies(link, run.state, route_of(run))]
-    followers = _followers(run, applying, finished_event(run, result, artifacts), depth_max)
-    if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
-        followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
+    links = _applying(run, record, made)
+    followers = _followers(run, links, finished_event(run, result, artifacts), depth_max) if links else []
+    if record is not None and record.live is not None and _restarts(run, record):
+        followers.append(_restart(run, given, wait_s=record.live.spec.restart_cooldown))
     return followers
 
 
@@ -80,6 +93,13 @@ def stops_for_restart(run: RunRecord, slot: datetime) -> bool:
     """Whether a restart at *slot* stops *run*. One that is younger, or has not begun, belongs to the slot already."""
     is_to_begin = isinstance(run.state, Pending) and not run.attempts
     return not run.is_over and run.created_at < slot and not is_to_begin
+
+
+def _applying(run: RunRecord, record: PipelineRecord | None, made: Iterable[Link]) -> list[Link]:
+    if not isinstance(run.state, Ended):
+        return []
+    declared = record.live.spec.downstream_triggers if record and record.live else ()
+    return [link for link in merged(declared, made) if _applies(link, run.state, route_of(run))]
 
 
 def _applies(link: Link, state: Ended, route: str | None) -> bool:
@@ -120,8 +140,11 @@ def _artifacts_of(run: RunRecord) -> ArtifactsOf:
     return ArtifactsOf(pipeline=run.pipeline, run_id=run.id)
 
 
-def _restarts(state: Ended, *, on_crash: bool) -> bool:
-    return state.reason == RESTART or (on_crash and state.verdict is Verdict.FAILED)
+def _restarts(run: RunRecord, record: PipelineRecord | None) -> bool:
+    if not isinstance(run.state, Ended) or record is None or record.live is None:
+        return False
+    on_crash = record.live.spec.restart_on_crash
+    return run.state.reason == RESTART or (on_crash and run.state.verdict is Verdict.FAILED)
 
 
 def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:

@@ -130,6 +130,8 @@ def _environment() -> jinja2.Environment:
         "link_source": graph_words.source,
         "link_when": graph_words.when,
         "plain": words.plain,
+        "count": lambda number: f"{number:,}",
+        "sentence": lambda text: text[:1].upper() + text[1:],
         "schedule_words": words.schedule_words,
         "search_words": views.search_words,
         "short": short,

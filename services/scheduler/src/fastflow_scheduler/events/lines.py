@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
+
+from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 
 LINES_TYPE: Final = "application/x-ndjson"
 
@@ -27,3 +31,14 @@ def line(data: bytes) -> bytes:
         return msgspec.json.encode(data.decode()) + b"\n"
     except UnicodeDecodeError:
         return msgspec.json.encode({"data_base64": base64.b64encode(data).decode()}) + b"\n"
+
+
+def fitting_in_one(messages: Iterable[bytes], *, most: int) -> int:
+    """Return how many of the first messages make one event: at most *most*, and at least one if there is one."""
+    size = number = 0
+    for data in islice(messages, most):
+        size += len(line(data))
+        if number and size > EVENT_BYTES_MAX:
+            break
+        number += 1
+    return number

@@ -37,6 +37,8 @@ LOOKS_MAX: Final = 200
 OTHERS_S: Final = 1.0
 """Pause between two looks at whether another scheduler's trigger is ours now."""
 CONFLICT_S: Final = 0.1
+CONFLICTS_MAX: Final = 50
+"""Conflicts in a row after which one is reported. A few are another scheduler's reading."""
 AGAIN_S: Final = 1.0
 TROUBLE_S: Final = 30.0
 PRUNE_S: Final = 60.0
@@ -104,6 +106,7 @@ class EventListener:
     async def _read(self, ref: TriggerRef, version: Version) -> None:
         idle_s = max(IDLE_S, len(self._tasks) / LOOKS_MAX)
         reading = Reading(self._bus, self._starter, self._evaluator, ref, version, idle_s=idle_s, clock=self._clock)
+        conflicts = 0
         while True:
             if not self._share.is_own(JobRef(ref.pipeline, f"triggers/{ref.trigger}")):
                 reading.forget()
@@ -111,10 +114,12 @@ class EventListener:
                 continue
             try:
                 pause_s = await reading.go_on()
+                conflicts = 0
             except Exception as error:
                 reading.forget()
                 pause_s = _pause_s(error)
-                if not isinstance(error, NoRoom | RevisionConflict):
+                conflicts = conflicts + 1 if isinstance(error, RevisionConflict) else 0
+                if not isinstance(error, NoRoom | RevisionConflict) or conflicts == CONFLICTS_MAX:
                     report = log.warning if isinstance(error, FastFlowError) else log.exception
                     report("trigger delayed", pipeline=ref.pipeline, trigger=ref.trigger, error=str(error))
             await asyncio.sleep(pause_s)

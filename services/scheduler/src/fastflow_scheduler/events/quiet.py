@@ -41,6 +41,9 @@ class Quiet:
             self._bytes -= oldest.size
             yield oldest
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     @property
     def first(self) -> EventMessage | None:
         """The oldest one."""

@@ -1,4 +1,4 @@
-"""Starts what follows from the end of runs. I/O; the rules are in ``rules``.
+"""Starts what follows from the end of runs. I/O; the rules are in ``starting.followups``.
 
 It reads the change feed of the run records as a durable consumer that all schedulers share. A reaction is never lost,
 because its message is acknowledged last. After a crash a reaction may repeat, which changes nothing.
@@ -7,6 +7,7 @@ because its message is acknowledged last. After a crash a reaction may repeat, w
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -22,11 +23,12 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts import StoredArtifact
 from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
-from fastflow_contracts.starting.followups import Break, Follow, react
+from fastflow_contracts.starting.followups import Break, Follow, needed, react
 from fastflow_scheduler.followups.trials import Trials
 from fastflow_scheduler.starting.starter import Starter
 
@@ -89,15 +91,10 @@ class RunEndedConsumer:
     async def _react(self, run: RunRecord) -> None:
         record, made = await asyncio.gather(self._pipelines.get(run.pipeline), self._pipelines.links_of(run.pipeline))
         await self._trials.ended(run, record)  # first: a restart takes the version that is live then
-        if record is None and not made:
-            return
-        try:
-            given = await self._runs.input(run)
-        except (NoSuchRun, Unreadable):
-            given = RunInput()
-        result = await self._runs.result(run)
-        manifest = await self._artifacts.manifest(run)
-        artifacts = manifest.artifacts if manifest is not None else ()
+        reads = needed(run, record, made)
+        given = await self._input(run) if reads.given else RunInput()
+        result = await self._runs.result(run) if reads.result else None
+        artifacts = await self._left(run) if reads.result else ()
         for step in react(run, record, made, given, result=result, artifacts=artifacts, depth_max=self._depth_max):
             match step:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
@@ -110,6 +107,16 @@ class RunEndedConsumer:
                         Skipped(status=409, reason=step.reason),
                         cause=step.cause,
                     )
+
+    async def _left(self, run: RunRecord) -> Sequence[StoredArtifact]:
+        manifest = await self._artifacts.manifest(run)
+        return manifest.artifacts if manifest is not None else ()
+
+    async def _input(self, run: RunRecord) -> RunInput:
+        try:
+            return await self._runs.input(run)
+        except (NoSuchRun, Unreadable):
+            return RunInput()
 
 
 def may_be_an_end(message: Message) -> bool:

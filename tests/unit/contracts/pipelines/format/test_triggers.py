@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts.bus.foreign import matches
+from fastflow_contracts.bus.patterns import matches
 from fastflow_contracts.pipelines.format.diagnostics import Problem
 from fastflow_contracts.pipelines.format.manifest import read_manifest
 

@@ -8,10 +8,11 @@ grants, so an answer that looks like a request goes no further than a request of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.patterns import overlap
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX, DEVICE, User, grant
 
 STREAMS_ACCOUNT: Final = "FASTFLOW"
@@ -81,9 +82,14 @@ def name_of(user: User) -> str:
     return user.value.upper()
 
 
-def accounts(*, with_devices: bool = False) -> list[Account]:
-    """Return all accounts. *with_devices*: also one for devices on MQTT."""
-    flows = tuple(_flows())
+def accounts(*, with_devices: bool = False, published: Sequence[str] = ()) -> list[Account]:
+    """Return all accounts.
+
+    Args:
+        with_devices: Also one for devices on MQTT.
+        published: As for ``permissions.grant``. Two that overlap would store a message twice.
+    """
+    flows = tuple(_flows(published))
     nowhere = f"{NOWHERE}.>"
     users = tuple(name_of(user) for user in User)
     dead_end = Import("service", nowhere, NOWHERE, local=_JETSTREAM)
@@ -118,9 +124,9 @@ def _imports(flows: Iterable[_Flow], account: str) -> tuple[Import, ...]:
     return tuple(Import(flow.kind, flow.subject, flow.exporter) for flow in flows if flow.importer == account)
 
 
-def _flows() -> Iterator[_Flow]:
+def _flows(published: Sequence[str]) -> Iterator[_Flow]:
     for user in User:
-        may = grant(user)
+        may = grant(user, published=published)
         mine = name_of(user)
         for subject in dict.fromkeys(may.publish):
             if not _is_core(subject):
@@ -128,9 +134,9 @@ def _flows() -> Iterator[_Flow]:
                 continue
             # Core messages go straight from account to account: an answer must find its way back by its subject.
             for listener in User:
-                if listener is not user and any(_overlap(subject, heard) for heard in grant(listener).subscribe):
+                if listener is not user and any(overlap(subject, heard) for heard in grant(listener).subscribe):
                     yield _Flow("stream", subject, mine, name_of(listener))
-            if _overlap(subject, f"{ADMIN_INBOX}.>"):
+            if overlap(subject, f"{ADMIN_INBOX}.>"):
                 yield _Flow("stream", subject, mine, STREAMS_ACCOUNT)
         for subject in dict.fromkeys(may.subscribe):
             if not subject.startswith(subjects.INBOX) and subject not in may.publish:
@@ -146,13 +152,3 @@ def _has_many_answers(subject: str) -> bool:
     """Return whether a request on *subject* is answered by many messages. The server forgets it with its inbox."""
     api = subject.removeprefix("$JS.API.")
     return api.startswith("CONSUMER.MSG.NEXT.") or (api.startswith("DIRECT.GET.") and api.count(".") == 2)
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Return whether a subject can match both filters."""
-    for mine, theirs in zip(one.split("."), other.split("."), strict=False):
-        if ">" in (mine, theirs):
-            return True
-        if mine != theirs and "*" not in (mine, theirs):
-            return False
-    return one.count(".") == other.count(".")

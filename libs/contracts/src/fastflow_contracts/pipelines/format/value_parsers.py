@@ -80,7 +80,12 @@ SUBJECT_CHARACTERS_MAX = 255
 
 def event_subject(node: JsonNode) -> str:
     """A subject of other programs. Raises ``BadExpression``, which has a place."""
-    subject, column = text(node, SUBJECT_CHARACTERS_MAX), 1
+    return check_event_subject(text(node, SUBJECT_CHARACTERS_MAX))
+
+
+def check_event_subject(subject: str) -> str:
+    """Return *subject* if it is one of other programs, wildcards included. Raises ``BadExpression``."""
+    column = 1
     tokens = subject.split(".")
     for number, each in enumerate(tokens, start=1):
         if not each:
