@@ -13,7 +13,7 @@ from fastflow_api import shapes
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.pipelines.format.retry import FixedDelay
-from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
+from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.pauses import PauseRecord, PauseSet
 from fastflow_contracts.runs.run import Pending
 from fastflow_contracts.schedules.schedule import PipelineSchedule
@@ -54,6 +54,14 @@ def test_alike_hours_count_as_if_each_were_simulated() -> None:
     )
     scenario = Scenario(pipelines=pipelines, slots=2)
     assert simulate(scenario, MARCH, 12) == simulate(scenario, MARCH, 12, on_change=lambda _at, _run: None)
+
+
+def test_thousands_of_schedules_of_one_pipeline_end_early_with_a_note() -> None:
+    """Each start looks through all of them: once this took a minute, and an hour for what a request may send."""
+    entries = tuple(ScheduleEntry(id=f"s{number}", schedule_cron="* * * * *") for number in range(5_000))
+    found = foreseen(pipeline("a", schedules=entries), days=1)
+    assert found.starts + found.refused <= 10_000
+    assert any("so many starts are not simulated" in note for note in found.notes)
 
 
 def test_a_queue_without_end_ends_early_with_a_note() -> None:

@@ -10,9 +10,10 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
-from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.runs.run import RunInput, RunRecord
 from fastflow_contracts.starting.admission import Admitted, Cause, Defaults, admit, again, with_input_of
 from fastflow_contracts.starting.followups import _restart
+from fastflow_scheduler.starting.edits import edited
 
 NAME = PipelineName("report")
 SCHEMA: dict[str, Any] = {
@@ -78,3 +79,52 @@ def test_a_retry_of_the_same_code_keeps_all_even_when_the_schema_is_gone() -> No
     found = again(run, given, today, Trigger(), run_id=run_id_for_key(NAME, "2"), policy=Defaults().policy, now=now())
     assert isinstance(found, Admitted)
     assert found.given == given
+
+
+def changed(run: RunRecord, given: RunInput, trigger: Trigger, own: Version | None = None) -> Admitted | Skipped:
+    """A retry of the same code with the changes of *trigger*, while today's pipeline has no schema."""
+    run, given = edited(run, given, trigger)
+    today = record(parameters=None, accepts_env=("day", "rows"))
+    policy, run_id = Defaults().policy, run_id_for_key(NAME, "2")
+    return again(run, given, today, trigger, run_id=run_id, policy=policy, now=now(), own=own)
+
+
+def test_a_changed_retry_is_checked_by_the_schema_of_its_version() -> None:
+    """As its start was, even if today's has none; what is left out has its default again."""
+    own = record().live
+    run, given = run_of(record(), Trigger(parameters={"day": "monday", "rows": "7"}))
+    found = changed(run, given, Trigger(parameters={"rows": "8"}), own)
+    assert isinstance(found, Admitted)
+    assert (found.given and found.given.overrides, found.run.order.own_parameters) == (
+        {"day": "monday", "rows": "8"},
+        (),
+    )
+    found = changed(run, given, Trigger(without=("rows",)), own)
+    assert isinstance(found, Admitted)
+    assert found.given is not None
+    assert (found.given.overrides, found.run.given_parameters) == ({"day": "monday", "rows": "100"}, ("day",))
+    for trigger, reason in (
+        (Trigger(parameters={"rows": "many"}), "/rows: must be a whole number"),
+        (Trigger(without=("day",)), "/day: is missing"),
+        (Trigger(env_vars={"rows": "many"}, by_operator=True), "/rows: must be a whole number"),
+    ):
+        refused = changed(run, given, trigger, own)
+        assert isinstance(refused, Skipped)
+        assert (refused.status, reason in refused.reason) == (422, True)
+
+
+def test_a_default_can_be_changed_on_todays_code() -> None:
+    """The new value is given, not the default that it replaces."""
+    run, given = run_of(record(), Trigger(parameters={"day": "monday"}))
+    anew = with_input_of(*edited(run, given, Trigger(parameters={"rows": "8"})), Trigger())
+    assert anew.parameters == {"day": "monday", "rows": "8"}
+
+
+def test_a_variable_that_the_schema_describes_is_a_parameter() -> None:
+    """From outside and from an operator: nothing reaches a script past the schema."""
+    run, given = run_of(record(), Trigger(env_vars={"day": "monday", "rows": "7"}, parameters={"rows": "8"}))
+    assert (run.order.env_names, run.order.parameter_names) == ((), ("day", "rows"))
+    assert (given.overrides, run.order.json_parameters) == ({"day": "monday", "rows": "8"}, ("rows",))
+    refused = admitted(record(), Trigger(env_vars={"rows": "x", "day": "monday"}, by_operator=True))
+    assert isinstance(refused, Skipped)
+    assert "/rows: must be a whole number" in refused.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,9 @@ import pytest_asyncio
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, ScheduleEntry
+from fastflow_gateway.actions.simulations import WAITING_MAX, Simulator
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.readmodel.model import ReadModel
 from tests.support.command import fastflow
 from tests.support.gateway import TOKEN, Client, claim, finish, running_gateway, running_scheduler, store
 from tests.support.records import a_bundle, a_run, publish_pipeline
@@ -96,6 +99,7 @@ async def test_a_bad_query_says_what_is_accepted(client: Client, query: str, sai
         ({"pipelines": {"a": {"schedule_cron": "@daily", "timezone": "Mars"}}}, "Mars"),
         ({"since": "2026-01-01T00:00:00", "pipelines": {}}, "time zone"),
         ({"slots": 0, "pipelines": {}}, "slots"),
+        ({"pipelines": {"a": {"schedules": [{"id": str(number)} for number in range(10_001)]}}}, "at most 10,000"),
         ({}, "pipelines"),
         ([], "the body must be like"),
     ],
@@ -124,3 +128,16 @@ async def test_the_command_prints_the_difference_of_a_folder(client: Client, tmp
 
 async def test_it_needs_the_token(client: Client) -> None:
     assert (await client.get("/api/simulation", anonymous=True)).status == 401
+
+
+async def test_only_a_few_requests_wait_for_their_turn(bus: Bus) -> None:
+    """Each holds what it asks for in memory."""
+    simulator = Simulator(ReadModel(bus))
+
+    def ask() -> Awaitable[object]:
+        return simulator.compared({}, days=1, since=None, slots=None, assumed_s=60)
+
+    answers = await asyncio.gather(*(ask() for _ in range(WAITING_MAX + 3)), return_exceptions=True)
+    refused = [each for each in answers if isinstance(each, RequestRefused)]
+    assert [(each.status, each.headers) for each in refused] == [(429, {"Retry-After": "10"})] * 3
+    await ask()  # there is room again

@@ -6,6 +6,7 @@ A consumer would deliver wherever its creator says, so services create none (ADR
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,11 +18,16 @@ from nats.js.errors import NotFoundError
 from fastflow_contracts.bus import direct
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.nats_client import header_lines
+from fastflow_contracts.bus.streams import STREAMS
 from fastflow_contracts.errors import FastFlowError
 
 AHEAD: Final = 64
 """Messages to ask for at once, of a stream that must be asked for each."""
 SHOWN_MAX: Final = 5
+
+
+_OWN: Final = frozenset(str(stream.name) for stream in STREAMS)
 
 
 class NoSuchStream(FastFlowError):
@@ -51,16 +57,23 @@ class EventMessage(NamedTuple):
     pending: int | None = None
     """How many more there were; None: unknown."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the message, about. Headers count: they may be all of it."""
+        return len(self.data) + sum(len(name) + len(value) for name, value in self.headers.items())
+
 
 async def stream_with(bus: Bus, subject: str) -> str:
     """Return the name of the one stream that stores messages on *subject*.
 
     Raises:
-        NoSuchStream: None does, or several do.
+        NoSuchStream: None does, several do, or it is one of Fast-Flow's own.
         BusError: The bus does not answer.
     """
     answer = await _ask(bus, "STREAM.NAMES", {"subject": subject})
     names = sorted(answer.get("streams") or ())
+    if own := _OWN.intersection(names):
+        raise NoSuchStream(f"{min(own)} belongs to Fast-Flow, and starts no runs; name a subject of other programs.")
     if len(names) == 1:
         return str(names[0])
     if not names:
@@ -96,7 +109,7 @@ async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, mos
         found = await direct.following(bus, stream.name, subject, after=after, most=most)
         return [EventMessage(m.subject, m.sequence, m.stored_at, m.data, m.headers, m.pending) for m in found]
     messages: list[EventMessage] = []
-    while len(messages) < most and sum(len(each.data) for each in messages) < direct.BATCH_BYTES_MAX:
+    while len(messages) < most and sum(each.size for each in messages) < direct.BATCH_BYTES_MAX:
         following = await _next(bus, stream.name, after + 1, subject)
         if following is None:
             break
@@ -145,7 +158,9 @@ async def _next(bus: Bus, stream: str, sequence: int, subject: str | None) -> Ev
     assert found.subject is not None
     assert found.seq is not None
     assert found.time is not None
-    return EventMessage(found.subject, found.seq, found.time, found.data or b"", dict(found.headers or {}))
+    # Not the library's headers: those that are no ASCII are no text there.
+    headers = header_lines(base64.b64decode(found.hdrs or ""))
+    return EventMessage(found.subject, found.seq, found.time, found.data or b"", headers)
 
 
 async def _ask(bus: Bus, api: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,11 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     by_operator: bool = False
     """An operator gave the variables: they may be ones that the pipeline does not declare."""
 
+    @property
+    def changes(self) -> frozenset[str]:
+        """Of a retry: names of the variables and parameters that it does not take as they were."""
+        return frozenset({*self.without, *self.env_vars, *self.parameters})
+
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):
     """The trigger's run exists."""

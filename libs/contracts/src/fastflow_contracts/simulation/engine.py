@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from math import ceil
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from msgspec.structs import replace
 
@@ -54,6 +54,10 @@ class DueSlot(NamedTuple):
     run_config_id: str | None
 
 
+SCHEDULES_OF_A_STEP: Final = 500
+"""Schedules that take as long to look through as a start takes else."""
+
+
 class _End(NamedTuple):
     at: datetime
     number: int
@@ -70,10 +74,12 @@ class Engine:
         self.tally = Tally(begin)
         self.runs_created = 0
         self.steps = 0
-        """Starts that were tried, and attempts that began."""
+        """Starts that were tried, and attempts that began. A start of a pipeline with many schedules counts as more."""
         self._begin = begin
         self._scenario = scenario
         self._pipelines = {pipeline.name: pipeline for pipeline in scenario.pipelines}
+        # Every start looks through the schedules of its pipeline.
+        self._steps_of = {each.name: 1 + len(each.spec.schedules) // SCHEDULES_OF_A_STEP for each in scenario.pipelines}
         self._records = {pipeline.name: pipeline.record(begin) for pipeline in scenario.pipelines}
         self._on_change = on_change or (lambda _at, _run: None)
         self._revision = 0
@@ -138,7 +144,7 @@ class Engine:
                 self._end(heapq.heappop(self._ends))
             self._settle()  # a free slot is taken at once; what follows from an end comes a moment later
             together = self.runs_created
-            while due and due[0].at <= self.now:
+            while due and due[0].at <= self.now and self.steps < steps_max:
                 self._fire(due.popleft())
             together = self.runs_created - together
             if together > self.tally.together.times:
@@ -184,7 +190,7 @@ class Engine:
             self._start(name, Trigger(triggered_by="daemon_restart"), run_id, cause)
 
     def _start(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> None:
-        self.steps += 1
+        self.steps += self._steps_of.get(name, 1)
         decided = self._decide(name, trigger, run_id, cause)
         if isinstance(decided, Skipped):
             self._refuse(name, decided.reason, cause.root_run_id)

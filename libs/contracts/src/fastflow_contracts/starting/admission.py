@@ -14,7 +14,7 @@ from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
-from fastflow_contracts.pipelines.parameters.settle import BadParameters, Settled, settle
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, Settled, settle, told_apart
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
 from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
@@ -67,7 +67,7 @@ class Admitted(msgspec.Struct, frozen=True):
     instances_since: str = ""
     """Identifies the version that sets the limit: a set made for another version may lack runs."""
     config: RunConfig | None = None
-    """Of a run whose turn is not known yet; None: it has what an earlier run had."""
+    """What it runs, with the limit of the live version; None: there is none, and it has the turn of an earlier run."""
     trigger: Trigger | None = None
     """What it was admitted with, with the defaults of its parameters."""
 
@@ -85,8 +85,8 @@ def admit(
 ) -> Admitted | Skipped:
     """Make the run that *trigger* starts, or the reason why it starts none.
 
-    The pipeline's live version decides whether it may start and how many may run; *chosen*, or else the live version,
-    what runs.
+    The pipeline's live version decides whether it may start, how many may run and how many of those that share a key;
+    *chosen*, or else the live version, what runs.
 
     Raises ``UnknownPipeline``.
     """
@@ -102,6 +102,8 @@ def admit(
         config = version.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return Skipped(status=422, reason=str(error))
+    told = told_apart(config, trigger.env_vars, trigger.parameters)
+    trigger = replace(trigger, env_vars=told.env_vars, parameters=told.parameters)
     if refused_variable := refusal(
         config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator
     ):
@@ -141,7 +143,9 @@ def admit(
     run = _new_run(run_id, name, order, now, wait_s=cause.wait_s)
     settled_trigger = replace(trigger, parameters=settled.texts, json_parameters=settled.json)
     since = record.live.live_since.isoformat()
-    return Admitted(run, given, record.live.spec.max_instances, since, config, settled_trigger)
+    return Admitted(
+        run, given, record.live.spec.max_instances, since, _limited_by(record.live, config), settled_trigger
+    )
 
 
 def again(
@@ -153,11 +157,13 @@ def again(
     run_id: RunId,
     policy: LimitPolicy,
     now: datetime,
+    own: Version | None = None,
 ) -> Admitted | Skipped:
     """Make a new run with the bundle, variables and parameters of *former*, in its place in its chain.
 
-    Today's pipeline record decides whether it may start, with which variables, and how many may run; today's *policy*
-    decides what it may use.
+    Today's pipeline record decides whether it may start, with which variables, how many may run and how many of those
+    that share a key; today's *policy* decides what it may use. Where *trigger* changes something, the schema of *own*,
+    the version of *former*, checks the parameters, or else the live one.
 
     Raises ``UnknownPipeline``.
     """
@@ -172,10 +178,16 @@ def again(
         by_operator=former.order.by_operator,
     ):
         return Skipped(status=422, reason=refused_variable)
+    order = former.order
+    if trigger.changes:
+        try:
+            order, given = _settled_again(_config_of(former, given, own or live), order, given)
+        except BadParameters as error:
+            return Skipped(status=422, reason=str(error))
     if added := values_only(config, trigger.parameters, by_operator=trigger.by_operator):
         given = replace(given, not_variables=tuple(sorted({*given.not_variables, *added})))
     order = replace(
-        former.order,
+        order,
         triggered_by=trigger.triggered_by,
         parent_run_id=former.id,
         schedule=None,
@@ -193,6 +205,8 @@ def again(
         given if order.has_input else None,
         live.spec.max_instances if live else None,
         live.live_since.isoformat() if live else "",
+        _limited_by(live, config) if live else None,
+        with_input_of(replace(former, order=replace(order, own_parameters=())), given, trigger),
     )
 
 
@@ -263,9 +277,39 @@ def _config_of(former: RunRecord, given: RunInput, live: Version | None) -> RunC
     return replace(
         config,
         type=former.order.kind,
-        default_env=given.env | config.default_env,
+        default_env=config.default_env | given.env,
         secret_names=config.secret_names | given.encrypted_env.keys(),
     )
+
+
+def _limited_by(live: Version, config: RunConfig) -> RunConfig:
+    """*config* with today's limit: that of the entry of *live* with the same name, or else of the whole pipeline."""
+    try:
+        today = live.spec.run_config(config.run_config_id)
+    except NoSuchRunConfig:
+        today = live.spec.run_config()
+    return replace(config, concurrency=today.concurrency, has_own_concurrency=today.has_own_concurrency)
+
+
+def _settled_again(config: RunConfig, order: Order, given: RunInput) -> tuple[Order, RunInput]:
+    """Settle the parameters of a run that was changed. Raises ``BadParameters``."""
+    env_vars = {name: given.overrides[name] for name in order.env_names if name in given.overrides}
+    texts = {
+        name: given.overrides[name]
+        for name in order.parameter_names
+        if name in given.overrides and name not in order.own_parameters
+    }
+    told = told_apart(config, env_vars, texts)
+    settled = settle(config, told.parameters, (name for name in order.json_parameters if name in told.parameters))
+    order = replace(
+        order,
+        env_names=tuple(sorted(told.env_vars)),
+        parameter_names=tuple(sorted(settled.texts)),
+        json_parameters=settled.json,
+        own_parameters=settled.own,
+    )
+    given = replace(given, overrides={**told.env_vars, **settled.texts})
+    return replace(order, has_input=given != RunInput()), given
 
 
 def _known(name: PipelineName, record: PipelineRecord | None) -> PipelineRecord:

@@ -9,7 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
-from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle, told_apart
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
 from fastflow_contracts.runs.room import NoRoom
@@ -150,11 +150,11 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
-    reason = refusal(config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator)
-    if reason:
+    told = told_apart(config, trigger.env_vars, trigger.parameters)
+    if reason := refusal(config, env_vars=told.env_vars, parameters=told.parameters, by_operator=trigger.by_operator):
         return RequestRefused(422, reason)
     try:
-        settle(config, trigger.parameters, trigger.json_parameters)
+        settle(config, told.parameters, trigger.json_parameters)
     except BadParameters as error:
         return WrongParameters(error)
     return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,6 +27,11 @@ from fastflow_gateway.readmodel.scenarios import Durations, proposed, scenario
 SLOTS_MAX: Final = 10_000
 ASSUMED_S_MAX: Final = 864_000
 PIPELINES_MAX: Final = 10_000
+SCHEDULES_MAX: Final = 10_000
+"""Of all pipelines that a request gives."""
+WAITING_MAX: Final = 10
+"""Requests that have not ended; one more is told to try again."""
+AGAIN_S: Final = 10
 
 
 class Simulator:
@@ -34,13 +40,14 @@ class Simulator:
     def __init__(self, model: ReadModel) -> None:
         self._model = model
         self._turn = asyncio.Lock()
+        self._waiting = 0
 
     async def deployed(
         self, *, days: int, since: datetime | None, slots: int | None, assumed_s: float, durations: Durations = "median"
     ) -> Forecast:
         """Simulate the deployed pipelines. Raises ``RequestRefused``."""
         begin = _checked(days, since, slots, assumed_s)
-        async with self._turn:
+        async with self._own_turn():
             found = await scenario(self._model, begin, slots=slots, durations=durations, assumed_s=assumed_s)
             return await asyncio.to_thread(simulate, found, begin, days)
 
@@ -49,13 +56,26 @@ class Simulator:
     ) -> ForecastComparison:
         """Simulate the deployed pipelines, and *pipelines* in their place. Raises ``RequestRefused``."""
         begin = _checked(days, since, slots, assumed_s)
-        specs = _specs(pipelines)
-        async with self._turn:
+        async with self._own_turn():
+            specs = await asyncio.to_thread(_specs, pipelines)
             before = await scenario(self._model, begin, slots=slots, durations="median", assumed_s=assumed_s)
             after = proposed(self._model, before, specs)
             old = await asyncio.to_thread(simulate, before, begin, days)
             new = await asyncio.to_thread(simulate, after, begin, days)
-        return await asyncio.to_thread(compared, old, new, before.pipelines, after.pipelines)
+            return await asyncio.to_thread(compared, old, new, before.pipelines, after.pipelines)
+
+    @asynccontextmanager
+    async def _own_turn(self) -> AsyncIterator[None]:
+        """Wait until no other request simulates. Raises ``RequestRefused``."""
+        if self._waiting >= WAITING_MAX:
+            text = "others simulate now, and each takes a while; try again later."
+            raise RequestRefused(429, text, headers={"Retry-After": str(AGAIN_S)})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 def _checked(days: int, since: datetime | None, slots: int | None, assumed_s: float) -> datetime:
@@ -75,12 +95,15 @@ def _checked(days: int, since: datetime | None, slots: int | None, assumed_s: fl
 def _specs(pipelines: Mapping[str, Any]) -> dict[PipelineName, PipelineSpec]:
     if len(pipelines) > PIPELINES_MAX:
         raise RequestRefused(422, f"at most {PIPELINES_MAX:,} pipelines are simulated.")
-    found = {}
+    found, count = {}, 0
     for text, settings in pipelines.items():
         try:
             name, spec = check_name(text), msgspec.convert(settings, PipelineSpec)
         except (BadName, msgspec.ValidationError) as error:
             raise RequestRefused(422, f"the pipeline {text[:64]!r} is not valid: {error}.") from error
+        count += len(spec.schedules)
+        if count > SCHEDULES_MAX:
+            raise RequestRefused(422, f"at most {SCHEDULES_MAX:,} entries of schedules are simulated.")
         restart = spec.restart_schedule()
         for schedule in (*spec.schedule_list(), *((restart,) if restart else ())):
             why = fault(schedule)

@@ -65,7 +65,7 @@ ROUTES = (
         "/api/simulation",
         simulation,
         "Simulate the days ahead: what runs when, where runs wait, what is refused, what changes of the clock do.",
-        {200: shapes.Simulation, 422: shapes.Error},
+        {200: shapes.Simulation, 422: shapes.Error, 429: shapes.Error},
         query=SimulationQuery,
     ),
     Route(
@@ -73,7 +73,7 @@ ROUTES = (
         "/api/simulation",
         compare_simulation,
         "Simulate the days ahead with the deployed pipelines and with those of the body, and compare.",
-        {200: shapes.SimulationComparison, 422: shapes.Error},
+        {200: shapes.SimulationComparison, 422: shapes.Error, 429: shapes.Error},
         body=shapes.SimulationBody,
     ),
 )

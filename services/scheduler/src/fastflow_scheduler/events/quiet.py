@@ -26,9 +26,9 @@ class Quiet:
     def add(self, key: str, message: EventMessage) -> None:
         """Take in the next message in the order of the stream."""
         if (former := self._waiting.pop(key, None)) is not None:
-            self._bytes -= len(former.data)
+            self._bytes -= former.size
         self._waiting[key] = message
-        self._bytes += len(message.data)
+        self._bytes += message.size
 
     def due(self, at: datetime, wait: timedelta) -> Iterator[EventMessage]:
         """Take out what has waited *wait* at the time *at*, and the oldest while there are too many."""
@@ -38,7 +38,7 @@ class Quiet:
             if not is_over and oldest.stored_at + wait > at:
                 return
             del self._waiting[key]
-            self._bytes -= len(oldest.data)
+            self._bytes -= oldest.size
             yield oldest
 
     @property

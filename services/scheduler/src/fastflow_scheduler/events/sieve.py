@@ -84,6 +84,9 @@ class Sieve:
                 reason = f"the event is larger than {EVENT_BYTES_MAX:,} bytes; send a reference to it instead."
             if reason is not None:
                 found.append(Refused(message, trigger, reason))
+            elif self._spec.batch is not None:  # its headers may be large, and no batch has them
+                bare = message._replace(headers={})
+                found.append(Wanted(bare, event_trigger(self._spec, bare), None))
             else:
                 found.append(Wanted(message, trigger, key if isinstance(key, str) and self._spec.key else None))
         return found

@@ -30,7 +30,7 @@ def edited(former: RunRecord, given: RunInput, trigger: Trigger) -> tuple[RunRec
     Raises:
         BadTrigger: There would be too many variables or parameters.
     """
-    gone = {*trigger.without, *trigger.env_vars, *trigger.parameters}
+    gone = trigger.changes
     if not gone:
         return former, given
     order = former.order
@@ -46,6 +46,7 @@ def edited(former: RunRecord, given: RunInput, trigger: Trigger) -> tuple[RunRec
         order,
         env_names=env_names,
         parameter_names=parameter_names,
+        own_parameters=tuple(name for name in order.own_parameters if name not in gone),
         json_parameters=tuple(
             sorted({name for name in order.json_parameters if name not in gone} | {*trigger.json_parameters})
         ),
@@ -55,7 +56,7 @@ def edited(former: RunRecord, given: RunInput, trigger: Trigger) -> tuple[RunRec
     return replace(former, order=order), given
 
 
-def _names(field: str, former: tuple[str, ...], gone: set[str], new: dict[str, str]) -> tuple[str, ...]:
+def _names(field: str, former: tuple[str, ...], gone: frozenset[str], new: dict[str, str]) -> tuple[str, ...]:
     names = {name for name in former if name not in gone} | new.keys()
     if len(names) > ENTRIES_MAX:
         raise BadTrigger(f"{field} would have {len(names)} entries; at most {ENTRIES_MAX} are accepted.")

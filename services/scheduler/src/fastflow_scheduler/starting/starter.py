@@ -264,8 +264,9 @@ class Starter:
             anew, cause = with_input_of(former, given, trigger), Cause(parent_run_id=former.id)
             admitted = admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
             return still_values_only(admitted, given) if former.order.by_operator else admitted
-        policy = self._defaults.policy
-        return again(former, given, record, trigger, run_id=run_id, policy=policy, now=at)
+        kept = await self._pipelines.version(name, former.order.bundle) if trigger.changes else None
+        policy, own = self._defaults.policy, kept.version if kept else None
+        return again(former, given, record, trigger, run_id=run_id, policy=policy, now=at, own=own)
 
     def _limits(self, admitted: Admitted) -> list[Limit]:
         name, order = admitted.run.pipeline, admitted.run.order

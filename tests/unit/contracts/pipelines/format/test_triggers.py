@@ -95,3 +95,9 @@ def test_ids_are_unique_and_needed() -> None:
 )
 def test_subjects_match_patterns_as_in_the_server(subject: str, pattern: str, is_so: bool) -> None:
     assert matches(subject, pattern) is is_so
+
+
+def test_a_pipeline_has_at_most_a_hundred_triggers() -> None:
+    triggers = [{"id": f"t{number}", "subject": "orders.>"} for number in range(101)]
+    assert problems(*triggers[:100]) == ()
+    assert [(each.field, each.accepted) for each in problems(*triggers)] == [("triggers", "at most 100 triggers")]

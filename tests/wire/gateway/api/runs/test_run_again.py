@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
 from fastflow_contracts.runs.run import RunInput, RunRecord
 from tests.support.gateway import Client, claim, finish, stored_run
-from tests.support.records import a_bundle, publish_pipeline
+from tests.support.records import a_bundle, list_version, publish_pipeline
 
 OPERATOR = "?allow_undeclared=true"
 GIVEN: dict[str, Any] = {"env_vars": {"MODE": "wet", "CUSTOMER": "7"}, "parameters": {"day": "monday", "share": 0.5}}
@@ -138,3 +139,41 @@ async def test_the_same_key_is_the_same_run(bus: Bus, client: Client) -> None:
         for _ in range(2)
     }
     assert len(ids) == 1
+
+
+async def test_a_changed_parameter_is_checked_and_wins_over_a_default(bus: Bus, client: Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "maximum": 9}, "color": {"enum": ["red", "green"], "default": "red"}},
+        "required": ["n"],
+    }
+    await publish_pipeline(bus, "paint", a_bundle(main_py="1"), parameters=schema)
+    run = await ended(bus, client, {"parameters": {"n": 3}}, "paint", query="")
+    for code in ("same", "current"):
+        _, given = await again(bus, client, run, code=code, parameters={"color": "green"})
+        assert given.overrides == {"n": "3", "color": "green"}
+        for body in ({"parameters": {"color": "blue"}}, {"parameters": {"n": 50}}, {"without": ["n"]}):
+            refused = await client.post(f"/api/runs/{run.id}/retry{OPERATOR}", json={"code": code, **body})
+            name = "color" if "blue" in str(body) else "n"
+            assert (refused.status, f"/{name}: " in refused.json["detail"]) == (422, True), refused.json
+
+
+async def test_a_start_again_has_todays_limit_and_the_key_of_what_it_is_given(bus: Bus, client: Client) -> None:
+    """Also one from before the limit, and on an older version: no way leads around it."""
+    older = a_bundle(main_py="0")
+    await publish_pipeline(bus, "shop", older)
+    await list_version(bus, "shop", older)
+    former = await ended(bus, client, {"env_vars": {"CUSTOMER": "A"}}, "shop")
+    limit = ConcurrencySpec(limit=2, key="env.CUSTOMER")
+    await publish_pipeline(bus, "shop", a_bundle(main_py="1"), concurrency=limit)
+    first = await ended(bus, client, {"env_vars": {"CUSTOMER": "A"}}, "shop")
+    other = await ended(bus, client, {"env_vars": {"CUSTOMER": "B"}}, "shop")
+    assert first.order.turn is not None
+    assert first.order.turn != other.order.turn
+    for run in (former, first):
+        assert (await again(bus, client, run))[0].order.turn == first.order.turn
+        assert (await again(bus, client, run, env_vars={"CUSTOMER": "B"}))[0].order.turn == other.order.turn
+    body = {"version": older.sha256, "env_vars": {"CUSTOMER": "B"}}
+    assert (await ended(bus, client, body, "shop")).order.turn == other.order.turn
+    refused = await client.post(f"/api/runs/{former.id}/retry{OPERATOR}", json={"without": ["CUSTOMER"]})
+    assert (refused.status, "env.CUSTOMER" in refused.json["detail"]) == (422, True)

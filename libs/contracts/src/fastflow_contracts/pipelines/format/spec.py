@@ -187,7 +187,8 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         says("Run configurations. With at least one, the pipeline's own `schedule_*` fields have no effect."),
     ] = ()
     triggers: Annotated[
-        tuple[TriggerSpec, ...], says("Subjects of the bus whose messages start runs, beside `ff.trigger.NAME`.")
+        tuple[TriggerSpec, ...],
+        says("Subjects of the bus whose messages start runs, beside `ff.trigger.NAME`; at most 100."),
     ] = ()
     accepts_env: Annotated[
         tuple[EnvPattern, ...],

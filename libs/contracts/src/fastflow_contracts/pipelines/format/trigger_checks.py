@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.struct_reader import Good
+
+TRIGGERS_MAX: Final = 100
+"""Of one pipeline: each reads its stream on its own, and all share how often schedulers look."""
 
 
 def check_triggers(good: Good, root: JsonNode, entry_ids: Iterable[Any], diagnostics: Diagnostics) -> None:
@@ -15,6 +18,8 @@ def check_triggers(good: Good, root: JsonNode, entry_ids: Iterable[Any], diagnos
     triggers = good.get("triggers")
     if not isinstance(triggers, list):
         return
+    if len(triggers) > TRIGGERS_MAX:
+        diagnostics.refuse("triggers", root.member("triggers"), f"at most {TRIGGERS_MAX} triggers")
     known, seen = set(entry_ids), dict[str, str]()
     for index, trigger in enumerate(triggers):
         if not isinstance(trigger, dict):

@@ -41,6 +41,22 @@ class Settled(NamedTuple):
     """Names of those that the start did not give: they come from the pipeline."""
 
 
+class Told(NamedTuple):
+    """What a start gives."""
+
+    env_vars: dict[str, str]
+    parameters: dict[str, str]
+
+
+def told_apart(config: RunConfig, env_vars: Mapping[str, str], parameters: Mapping[str, str]) -> Told:
+    """Take a variable that the schema describes for the parameter that it is: nothing gets past the schema."""
+    described = properties_of(config.parameters)
+    return Told(
+        {name: text for name, text in env_vars.items() if name not in described},
+        {**{name: text for name, text in env_vars.items() if name in described}, **parameters},
+    )
+
+
 def settle(config: RunConfig, texts: Mapping[str, str], json_names: Iterable[str]) -> Settled:
     """Settle the parameters of a run.
 
