@@ -19,7 +19,7 @@ from fastflow_contracts.bus.subjects import value_key, value_subject
 A = TypeVar("A")
 R = TypeVar("R")
 
-GROUP_MAX: Final = 128
+GROUP_MAX: Final = 256
 """Most reads or writes in one request. The server accepts a thousand."""
 GROUP_BYTES_MAX: Final = 1024 * 1024
 """Most bytes that one request writes, unless its first value is larger."""

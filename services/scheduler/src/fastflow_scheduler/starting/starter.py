@@ -60,8 +60,8 @@ from fastflow_scheduler.starting.turns import turn_of
 log = get_logger(__name__)
 
 NO_CAUSE = Cause()
-CREATING_MAX = 256
-"""Runs to create at once; the others wait their turn."""
+CREATING_MAX = 2_000
+"""Runs to create at once; the others wait their turn. Fewer would share their requests with fewer (``together``)."""
 
 
 class Starter:
@@ -184,11 +184,13 @@ class Starter:
                 if isinstance(admitted, Skipped):
                     return admitted
                 admitted = await self._with_turn(admitted)
-            order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
-            admitted = replace(admitted, run=replace(admitted.run, order=order))
-            limits = self._limits(admitted)
+                order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
+                admitted = replace(admitted, run=replace(admitted.run, order=order))
+                limits = self._limits(admitted)
+                if not limits:
+                    return await self._store_below_ceilings(admitted, limits)
             async with self._turns(limits), self._creating:
-                return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
+                return await self._store_below_ceilings(admitted, limits)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
         except ExpressionFailed as error:
@@ -200,6 +202,10 @@ class Starter:
             return admitted
         turn = await turn_of(admitted.run.pipeline, admitted.config, admitted.trigger, self._evaluator)
         return replace(admitted, run=replace(admitted.run, order=replace(admitted.run.order, turn=turn)))
+
+    async def _store_below_ceilings(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
+        """As ``_create``. Raises ``TooMuch``."""
+        return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
 
     async def _store(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
