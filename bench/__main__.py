@@ -23,7 +23,7 @@ from bench.table import HEADER, Table
 
 MEASUREMENTS = (
     *("start", "call", "environments", "chain", "burst", "sustained", "leaks", "control_plane", "schedules"),
-    *("logs", "streams", "cells", "reads", "idle"),
+    *("filter", "logs", "streams", "cells", "reads", "idle"),
 )
 LIMIT_S = 420.0
 """Time limit of one measurement."""

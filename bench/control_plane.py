@@ -46,7 +46,7 @@ class ControlPlane:
     """Starts runs and follows them. ``control_plane`` creates it."""
 
     def __init__(self, bus: Bus, pids: dict[str, int]) -> None:
-        self._bus = bus
+        self.bus = bus
         self.pids = pids
         self._waiting: dict[RunId, tuple[asyncio.Event, asyncio.Event]] = {}
 
@@ -66,7 +66,7 @@ class ControlPlane:
         claimed, over = self._waiting[run_id] = asyncio.Event(), asyncio.Event()
         body = messages.TRIGGER.encode(Trigger(key=key))
         started = time.perf_counter()
-        await self._bus.publish(subjects.start(PIPELINE), body, headers={"Content-Type": TRIGGER_TYPE})
+        await self.bus.publish(subjects.start(PIPELINE), body, headers={"Content-Type": TRIGGER_TYPE})
         await claimed.wait()
         claimed_s = time.perf_counter() - started
         await over.wait()

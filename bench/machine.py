@@ -34,6 +34,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_with_children_s(pid: int) -> float:
+    """Return the processor seconds used by a process and by its children that live."""
+    children = [child for each in Path(f"/proc/{pid}/task").glob("*/children") for child in each.read_text().split()]
+    return cpu_s(pid) + sum(cpu_s(int(child)) for child in children)
+
+
 def _status_kib(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))

@@ -17,6 +17,8 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "schedules": _GROUND | {"bus"},
         "pipelines": _GROUND | {"bus", "schedules"},
         "runs": _GROUND | {"bus", "schedules", "pipelines"},
+        "starting": _GROUND | {"bus", "schedules", "pipelines", "runs"},
+        "simulation": _GROUND | {"bus", "schedules", "pipelines", "runs", "starting"},
         "secrets": _GROUND,
         "sessions": _GROUND | {"bus"},
         "service": _GROUND | {"bus"},
@@ -36,6 +38,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
     "fastflow_scheduler": {
         "starting": frozenset({"settings"}),
         "schedules": frozenset({"settings", "starting"}),
+        "events": frozenset({"settings", "schedules", "starting"}),
         "followups": frozenset({"settings", "starting"}),
         "maintenance": frozenset({"settings", "starting"}),
         "operations": frozenset({"settings", "starting"}),

@@ -18,7 +18,7 @@ from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.run import RunErrorType, Running, RunStatus
 from fastflow_contracts.runs.state_machine import Claim, Command
 from fastflow_contracts.runs.store import Changed, RunStore
-from fastflow_scheduler.starting.hint_queue import REHINT_S
+from fastflow_contracts.starting.hint_queue import REHINT_S
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.system import system

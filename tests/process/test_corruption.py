@@ -34,7 +34,7 @@ AT_ONCE: Final = 50
 WITHIN_S: Final = 60.0
 SHORT_LEASE: Final = {"FASTFLOW_LEASE_S": "3", "FASTFLOW_FENCE_S": "3"}
 PAGES: Final = (
-    *("/readyz", "/metrics", "/", "/runs", "/runners", "/schedules", "/skipped", "/graph"),
+    *("/readyz", "/metrics", "/", "/runs", "/runners", "/schedules", "/skipped", "/graph", "/simulation"),
     *("/api/pipelines", "/api/runs?limit=100", "/api/scheduler/jobs", "/api/sync/status", "/api/sync/logs"),
     *("/api/skipped", "/api/pipelines/graph", "/api/runners", "/api/pipelines/good", "/api/pipelines/good/stats"),
 )

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.active_runs import ActiveRuns
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
-from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 
 

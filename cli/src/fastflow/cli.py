@@ -55,6 +55,7 @@ COMMANDS = {
     "logout": ("fastflow.commands.installations:logout", "Forget an installation."),
     "init": ("fastflow.commands.init:init", "Create the folder of a new pipeline."),
     "validate": ("fastflow.commands.validate:validate", "Check pipeline folders; needs no bus."),
+    "simulate": ("fastflow.commands.simulate:simulate", "Show what will run in the next days, and what will wait."),
     "encrypt": ("fastflow.commands.secrets:encrypt", "Encrypt a secret for a pipeline.json."),
     "keys": ("fastflow.commands.secrets:keys", "Create an encryption key, or rotate to a new one."),
     "schema": ("fastflow.commands.schema:schema", "Print the JSON Schema of pipeline.json."),

@@ -33,13 +33,13 @@ from fastflow_contracts.runs.state_machine import Cancel, Expire
 from fastflow_contracts.runs.store import RunStore, Stored
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.state import ScheduleState
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Cause, Defaults
+from fastflow_contracts.starting.followups import Follow, react
+from fastflow_contracts.starting.hint_queue import REHINT_S, HintQueue
 from fastflow_scheduler.followups.restarter import Restarter
-from fastflow_scheduler.followups.rules import Follow, react
 from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, RenewRun
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Cause, Defaults
 from fastflow_scheduler.starting.dispatcher import Dispatcher
-from fastflow_scheduler.starting.hint_queue import REHINT_S, HintQueue
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import T0
 from tests.support.simulation.bus_twin import BusTwin, Queue, step

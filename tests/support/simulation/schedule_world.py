@@ -24,9 +24,9 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Decision, Started, Trigger
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import ScheduleState, definition
+from fastflow_contracts.starting.admission import Cause
 from fastflow_scheduler.schedules.firing import Firing
 from fastflow_scheduler.schedules.timetable import Timetable
-from fastflow_scheduler.starting.admission import Cause
 from tests.support.records import T0
 
 KILL_P = 0.004

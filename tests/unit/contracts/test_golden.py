@@ -22,7 +22,7 @@ from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
-from fastflow_contracts.runs import cells, limits, logs, messages, operations
+from fastflow_contracts.runs import cells, event_cursors, limits, logs, messages, operations
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.schedules import beat, state
@@ -36,6 +36,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "cells": cells.CHUNK,
     "chain": limits.CHAIN_COUNT,
     "decision": messages.DECISION,
+    "event-cursor": event_cursors.EVENT_CURSOR,
     "hint": messages.HINT,
     "input": RUN_INPUT,
     "limit": limits.LIMIT,

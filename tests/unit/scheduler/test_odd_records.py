@@ -17,9 +17,9 @@ from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
 from fastflow_contracts.runs.messages import TRIGGER, Skipped, Trigger
 from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, Verdict
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, ScheduleState, definition
-from fastflow_scheduler.followups.rules import react
+from fastflow_contracts.starting.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
+from fastflow_contracts.starting.followups import react
 from fastflow_scheduler.schedules.timetable import Fire, Settle, Timetable, unusable
-from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
 from tests.support.corruption import a_full_pipeline, an_input, fresh_dice, in_any_state, odd, reread
 from tests.support.ids import fresh_run_id
 from tests.support.profile import lasting

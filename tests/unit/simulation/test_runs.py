@@ -37,7 +37,7 @@ from fastflow_contracts.runs.run import (
     RunStatus,
 )
 from fastflow_contracts.schedules.schedule import RESTART_ID
-from fastflow_scheduler.followups.rules import Follow, react
+from fastflow_contracts.starting.followups import Follow, react
 from tests.support.profile import lasting
 from tests.support.simulation.run_world import Fate, RunWorld
 from tests.support.simulation.schedule_world import Created

@@ -133,6 +133,9 @@ async def _ask_about_operations(api: Client) -> None:
 
 
 async def _ask_about_schedules(api: Client) -> None:
+    assert (await api.simulation(days=2, slots=3, durations="p95")).slots == 3
+    compared = await api.compare_simulation({"demo": {"schedule_cron": "@hourly"}}, days=2, assume=5)
+    assert [each.change for each in compared.differences] == ["changed", "removed"]
     (job,) = await api.jobs()
     assert not (await api.switch_job(job.id, enabled=False)).enabled
     assert (await api.switch_job(job.id, enabled=True)).enabled

@@ -21,7 +21,18 @@ ROUNDS = lasting(1, long=20)
 RECORDS = 10
 """Of each kind, in each round."""
 LISTS = (
-    *("/readyz", "/metrics", "/", "/runs", "/runners", "/schedules", "/skipped", "/skipped?show=all", "/graph"),
+    *(
+        "/readyz",
+        "/metrics",
+        "/",
+        "/runs",
+        "/runners",
+        "/schedules",
+        "/skipped",
+        "/skipped?show=all",
+        "/graph",
+        "/simulation",
+    ),
     *("/api/pipelines", "/api/runs?limit=100", "/api/scheduler/jobs", "/api/sync/status", "/api/sync/logs"),
     *("/api/skipped", "/api/pipelines/graph", "/api/runners", "/api/pipelines/other/stats"),
     *("/pipelines/other", "/api/pipelines/other/runs", "/runs?pipeline=other"),

@@ -118,13 +118,14 @@ def show_unreadable(remove: bool, url: Url) -> None:
 @bus.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--address", default="127.0.0.1:4222", show_default=True, help="Address of the server, for the URLs.")
-def init(folder: Path, address: str) -> None:
+@click.option("--mqtt", is_flag=True, help="Also create a user for devices on MQTT, and an account for it.")
+def init(folder: Path, address: str, mqtt: bool) -> None:
     """Create a user for each service, and one for programs outside. Existing secrets are kept.
 
     FOLDER gets: users.conf, to include in the server's configuration; <service>.seed, for that service's
     FASTFLOW_NATS_CREDENTIALS; bus.url, the administrator's address; outside.url, for programs that start runs.
     """
-    users = bus_users.users_in(folder)
+    users = bus_users.users_in(folder, with_devices=mqtt)
     write_private(folder / bus_users.CONFIG, bus_users.config(users))
     write_private(folder / URL_FILE, f"nats://{ADMIN}:{users.admin_password}@{address}\n")
     write_private(folder / OUTSIDE_URL_FILE, f"nats://{bus_users.OUTSIDE}:{users.outside_password}@{address}\n")

@@ -61,7 +61,7 @@ def table(lines: Iterable[Line], at: datetime) -> str:
 def _row(line: Line, at: datetime) -> tuple[str, ...]:
     return (
         shown(line.pipeline.name),
-        _schedule(line.jobs),
+        ", ".join(filter(None, [_schedule(line.jobs), _triggers(line.pipeline)])),
         schedules.due(line.next_slot, at),
         _last(line.pipeline, at),
         _note(line.pipeline),
@@ -72,6 +72,12 @@ def _schedule(jobs: tuple[Job, ...]) -> str:
     if len(jobs) > 1:
         return f"{len(jobs)} schedules"
     return "".join(schedules.words(job) + ("" if job.enabled else ", switched off") for job in jobs)
+
+
+def _triggers(pipeline: Pipeline) -> str:
+    if len(pipeline.triggers) > 1:
+        return f"{len(pipeline.triggers)} triggers"
+    return "".join(f"on {shown(each.subject)}" + ("" if each.enabled else ", disabled") for each in pipeline.triggers)
 
 
 def _last(pipeline: Pipeline, at: datetime) -> str:
@@ -86,6 +92,9 @@ def _note(pipeline: Pipeline) -> str:
     if pipeline.problems:
         more = f" (and {len(pipeline.problems) - 1} more)" if len(pipeline.problems) > 1 else ""
         return click.style(shown(str(pipeline.problems[0])) + more, fg="yellow")
+    for trigger in pipeline.triggers:
+        if trigger.problem:
+            return click.style(f"trigger {shown(trigger.id)}: {shown(trigger.problem)}", fg="yellow")
     return "" if pipeline.enabled else "disabled"
 
 
@@ -109,6 +118,7 @@ def _as_json(line: Line, last_run: Run | None) -> dict[str, Any]:
         "enabled": line.pipeline.enabled if line.pipeline.metadata is not None else None,
         "next_run_time": line.next_slot,
         "schedules": line.jobs,
+        "triggers": line.pipeline.triggers,
         "last_run": last_run,
         "problems": line.pipeline.problems,
     }

@@ -18,7 +18,7 @@ from fastflow.errors import INTERRUPTED, BadUsage
 from fastflow.local import all_in_one, bus_client, keyring
 from fastflow.local import data_dir as datadir
 from fastflow.local.address import write_address
-from fastflow.local.bus_users import users_in
+from fastflow.local.bus_users import device_password_file, users_in
 from fastflow.local.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.local.nats_server import USERS, embedded_bus
 from fastflow.local.plan import (
@@ -37,7 +37,7 @@ from fastflow_api import ApiError, Client
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.access.address import redacted
 from fastflow_contracts.bus.connection import connect
-from fastflow_contracts.bus.permissions import User
+from fastflow_contracts.bus.permissions import DEVICE, User
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.folder.bundle import shown
@@ -60,6 +60,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="Where scripts run; auto uses Docker if a daemon answers, else bubblewrap.  [default: auto]",
 )
 @click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
+@click.option("--mqtt-port", type=click.IntRange(1, 65_535), help="Also take messages of MQTT devices here.")
 def up(
     pipelines_dir: Path | None,
     port: int | None,
@@ -67,16 +68,20 @@ def up(
     data_dir: Path | None,
     sandbox: str | None,
     nats_url: str | None,
+    mqtt_port: int | None,
 ) -> None:
     """Start everything: an embedded bus, the services, and the dashboard.
 
     PIPELINES_DIR holds one folder for each pipeline; default: ./pipelines. Ctrl-C stops everything.
     """
     early = _note_signals()
-    plan = make_plan(UpOptions(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
+    options = UpOptions(pipelines_dir, host, port, data_dir, sandbox, nats_url, mqtt_port)
+    plan = make_plan(options, os.environ, here=_here())
     with datadir.held(plan.data_dir):
         check_machine(plan.data_dir, now=now())
         check_port(plan.host, plan.port)
+        if plan.mqtt_port is not None:
+            check_port("127.0.0.1", plan.mqtt_port, options="--mqtt-port")
         asyncio.run(_up(plan, early))
 
 
@@ -131,7 +136,7 @@ async def _bus(plan: UpPlan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
     seeds: Mapping[User, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         if plan.nats_url is None:
-            url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
+            url = await stack.enter_async_context(embedded_bus(plan.data_dir, mqtt_port=plan.mqtt_port, keep=True))
             seeds = users_in(plan.data_dir / USERS).seeds
         else:
             url = plan.nats_url
@@ -140,6 +145,9 @@ async def _bus(plan: UpPlan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
         if plan.nats_url is not None:
             datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
         _say(_line("bus", f"{redacted(url)}, with credentials in {_near(plan.data_dir / URL_FILE)}"))
+        if plan.mqtt_port is not None:
+            password = _near(device_password_file(plan.data_dir / USERS))
+            _say(_line("mqtt", f"127.0.0.1:{plan.mqtt_port}, user {DEVICE}, with the password in {password}"))
         yield url, seeds
 
 

@@ -44,7 +44,7 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
     differently; the limits of runs, if the environment sets any; and when each schedule is due next. Limits are those
     of the environment, as for a syncer. Exit code 1 if there is a problem, or no pipeline.
     """
-    settings = _settings(os.environ)
+    settings = validation_settings(os.environ)
     found = check(folder, settings)
     at = now()
     if as_json:
@@ -59,7 +59,7 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
     raise SystemExit(OK if is_good else FAILED)
 
 
-def _settings(environ: Mapping[str, str]) -> SyncerSettings:
+def validation_settings(environ: Mapping[str, str]) -> SyncerSettings:
     """The limits that a syncer with this environment has. Raises ``BadSettings``."""
     relevant = {name: value for name, value in environ.items() if name.startswith(_RELEVANT)}
     return load(SyncerSettings, relevant, also_known=relevant)

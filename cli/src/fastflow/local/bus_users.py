@@ -15,12 +15,15 @@ from typing import Final, NamedTuple
 
 from fastflow.local.data_dir import write_private
 from fastflow_contracts.bus.access import nkeys
-from fastflow_contracts.bus.access.accounts import Export, Import, accounts
-from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
+from fastflow_contracts.bus.access.accounts import REFUSED_TO_DEVICES, Export, Import, accounts
+from fastflow_contracts.bus.permissions import ADMIN, DEVICE, SERVICES, User, grant
+from fastflow_contracts.bus.streams import MIB
 
 OUTSIDE: Final = User.OUTSIDE.value
 CONFIG: Final = "users.conf"
 PASSWORD_BYTES: Final = 24
+DEVICE_STORE_BYTES: Final = 256 * MIB
+"""Disk space for what the server keeps for devices: sessions, retained messages, deliveries to devices."""
 _ESCAPES: Final = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -31,25 +34,42 @@ class Users(NamedTuple):
     outside_password: str
     seeds: Mapping[User, str]
     """NKEY seeds of the services."""
+    device_password: str | None = None
+    """None: no devices on MQTT."""
 
 
-def users_in(folder: Path) -> Users:
-    """The users whose secrets are in *folder*, one file each. Missing secrets are created."""
+def users_in(folder: Path, *, with_devices: bool = False) -> Users:
+    """The users whose secrets are in *folder*, one file each. Missing secrets are created.
+
+    Args:
+        folder: Created if it does not exist.
+        with_devices: Also one for devices on MQTT.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Users(
         admin_password=_kept(folder / f"{ADMIN}.password", secrets.token_urlsafe(PASSWORD_BYTES)),
         outside_password=_kept(folder / f"{OUTSIDE}.password", secrets.token_urlsafe(PASSWORD_BYTES)),
         seeds={user: _kept(folder / f"{user.value}.seed", nkeys.new_seed()) for user in SERVICES},
+        device_password=_kept(device_password_file(folder), secrets.token_urlsafe(PASSWORD_BYTES))
+        if with_devices
+        else None,
     )
+
+
+def device_password_file(folder: Path) -> Path:
+    """Where the password of devices on MQTT is."""
+    return folder / f"{DEVICE}.password"
 
 
 def config(users: Users) -> str:
     """The ``accounts`` block of the server's configuration."""
     lines = ["accounts {"]
-    for account in accounts():
+    for account in accounts(with_devices=users.device_password is not None):
         lines.append(f"  {account.name} {{")
         if account.user == ADMIN:
             lines.append("    jetstream: enabled")
+        if account.user == DEVICE:
+            lines.append(f"    jetstream: {{ max_file: {DEVICE_STORE_BYTES}, max_mem: 0 }}")
         if account.user is not None:
             lines.append(f"    users: [{{ {_login(account.user, users)} }}]")
         for name, entries in (("exports", map(_export, account.exports)), ("imports", map(_import, account.imports))):
@@ -59,6 +79,11 @@ def config(users: Users) -> str:
 
 
 def _login(user: User | str, users: Users) -> str:
+    if user == DEVICE:
+        assert users.device_password is not None
+        login = f'user: {DEVICE}, password: {quoted(users.device_password)}, allowed_connection_types: ["MQTT"]'
+        refused = _list(REFUSED_TO_DEVICES)
+        return f"{login}, permissions: {{ publish: {{ deny: {refused} }}, subscribe: {{ deny: {refused} }} }}"
     if not isinstance(user, User):
         return f"user: {ADMIN}, password: {quoted(users.admin_password)}"
     if user is User.OUTSIDE:

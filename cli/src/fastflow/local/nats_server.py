@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastflow.local.bus_users import OUTSIDE, quoted, users_in
+from fastflow.local.bus_users import DEVICE_STORE_BYTES, OUTSIDE, quoted, users_in
 from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
@@ -35,7 +35,7 @@ max_pending: {pending}
 write_deadline: "10s"
 ping_interval: "20s"
 pid_file: "bus.pid"
-{accounts}
+{mqtt}{accounts}
 jetstream {{
   store_dir: "bus"
   sync_interval: {sync}
@@ -47,7 +47,7 @@ jetstream {{
 
 @contextlib.asynccontextmanager
 async def embedded_bus(
-    directory: Path, *, port: int | None = None, sync: str = "always", keep: bool = False
+    directory: Path, *, port: int | None = None, mqtt_port: int | None = None, sync: str = "always", keep: bool = False
 ) -> AsyncIterator[str]:
     """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
 
@@ -57,6 +57,7 @@ async def embedded_bus(
     Args:
         directory: Created if it does not exist.
         port: None: the port of the last time if it is free, else any free port.
+        mqtt_port: Also listen for devices on MQTT here; None: there are none.
         sync: ``always`` flushes to the disk before each acknowledgement; anything else is a NATS duration.
         keep: Restart the server if it ends unexpectedly.
 
@@ -68,7 +69,7 @@ async def embedded_bus(
     await _former_ended(pid_file, config)
     _move_former_streams(directory / "bus" / "jetstream")
     former_port = _former_port(url_file)
-    users = users_in(directory / USERS)
+    users = users_in(directory / USERS, with_devices=mqtt_port is not None)
     port = port or (former_port if former_port and _is_free(former_port) else _free_port())
     write_private(
         config,
@@ -77,8 +78,9 @@ async def embedded_bus(
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
             accounts=config_of(users),
+            mqtt="" if mqtt_port is None else f'mqtt {{ listen: "127.0.0.1:{mqtt_port}" }}\n',
             sync=sync if sync == "always" else quoted(sync),
-            store_bytes=STORE_BYTES_MAX,
+            store_bytes=STORE_BYTES_MAX + (0 if mqtt_port is None else DEVICE_STORE_BYTES),
             memory_bytes=256 * MIB,
         ),
     )

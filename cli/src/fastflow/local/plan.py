@@ -48,6 +48,7 @@ class UpOptions(NamedTuple):
     data_dir: Path | None = None
     sandbox: str | None = None
     nats_url: str | None = None
+    mqtt_port: int | None = None
 
 
 class UpPlan(NamedTuple):
@@ -62,6 +63,8 @@ class UpPlan(NamedTuple):
     """The source of the pipelines, for people."""
     environ: dict[str, str]
     """The services' environment, without the bus's address and the token."""
+    mqtt_port: int | None = None
+    """Port of the embedded bus for devices on MQTT; None: there are none."""
 
 
 def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> UpPlan:
@@ -90,7 +93,9 @@ def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> 
     nats_url = logged_in(options.nats_url, environ) if options.nats_url else named_url(environ)
     if nats_url is not None:
         _check_address(nats_url)
-    return UpPlan(data_dir, host, port, nats_url, source, settled)
+        if options.mqtt_port is not None:
+            raise BadUsage("--mqtt-port is of the embedded bus; docs/mqtt.md says how another server takes MQTT.")
+    return UpPlan(data_dir, host, port, nats_url, source, settled, options.mqtt_port)
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
@@ -107,8 +112,14 @@ def dashboard(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise ``BadUsage`` if the address cannot be used. Called before anything starts."""
+def check_port(host: str, port: int, *, options: str = "--port or --host") -> None:
+    """Raise ``BadUsage`` if the address cannot be used. Called before anything starts.
+
+    Args:
+        host: The address.
+        port: The port.
+        options: Which options choose another one.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if family is socket.AF_INET6 and not _has_ipv6():
         raise BadUsage(f"cannot listen on {host}: this machine has no IPv6; choose an IPv4 address with --host.")
@@ -118,7 +129,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise BadUsage(
-                f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port or --host."
+                f"cannot listen on {host} port {port} ({error.strerror}); choose another with {options}."
             ) from None
 
 

@@ -14,11 +14,12 @@ from fastflow_api.resources.output import Outputs
 from fastflow_api.resources.pipelines import Pipelines
 from fastflow_api.resources.runs import Runs
 from fastflow_api.resources.schedules import Schedules
+from fastflow_api.resources.simulations import Simulations
 from fastflow_api.resources.skips import RefusedStarts
 from fastflow_api.resources.starts import Starts
 
 
-class Client(Pipelines, Starts, Runs, Outputs, Schedules, RefusedStarts, Operations, Installation):
+class Client(Pipelines, Starts, Runs, Outputs, Schedules, Simulations, RefusedStarts, Operations, Installation):
     """A client for one installation, with one method for each route of its API, plus ``wait`` and ``all_runs``.
 
     Use it with ``async with``, or call ``close`` at the end. Both work in a notebook. The client opens connections at

@@ -42,6 +42,16 @@ def run_id_for_message(stream: str, sequence: int, stored_at: datetime) -> RunId
     return _derive("message", stream, str(sequence), stored_at.astimezone(UTC).isoformat())
 
 
+def run_id_for_event(pipeline: str, trigger: str, stream: str, made_at: datetime, sequence: int) -> RunId:
+    """Return the run that one message starts by one trigger. *made_at*: when the stream was created."""
+    return _derive("event", pipeline, trigger, stream, made_at.astimezone(UTC).isoformat(), str(sequence))
+
+
+def run_id_for_batch(pipeline: str, trigger: str, stream: str, made_at: datetime, last: int) -> RunId:
+    """Return the run that the messages up to *last* start together. Else as ``run_id_for_event``."""
+    return _derive("batch", pipeline, trigger, stream, made_at.astimezone(UTC).isoformat(), str(last))
+
+
 def run_id_for_slot(pipeline: str, schedule: str, slot: datetime) -> RunId:
     """Return the run of one schedule slot. Every scheduler replica computes the same id."""
     return _derive("slot", pipeline, schedule, slot.astimezone(UTC).isoformat())

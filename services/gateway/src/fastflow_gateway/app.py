@@ -20,6 +20,7 @@ from fastflow_contracts.service.parts import keep
 from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.calls import answering_calls
+from fastflow_gateway.actions.simulations import SIMULATOR, Simulator
 from fastflow_gateway.actions.trigger_client import (
     DECISION_S,
     STORE_S,
@@ -89,6 +90,7 @@ def build_app(
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
     app[WAITS] = Waits(model)
+    app[SIMULATOR] = Simulator(model)
     app[STORED_READS] = StoredReads(bus)
     app[LOG_TAILS] = LogTails(app[STORED_READS])
     app[BUNDLE_FILES] = BundleFiles(bus)

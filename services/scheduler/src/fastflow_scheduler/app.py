@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -19,7 +20,12 @@ from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
 from fastflow_contracts.service.parts import keep
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Defaults
+from fastflow_contracts.starting.ceilings import Ceilings
+from fastflow_contracts.starting.hint_queue import HintQueue
 from fastflow_scheduler.command_consumer import CommandConsumer
+from fastflow_scheduler.events.listener import EventListener
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
 from fastflow_scheduler.maintenance.due_work import DueWork
@@ -28,12 +34,9 @@ from fastflow_scheduler.maintenance.retention import Retention
 from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
 from fastflow_scheduler.schedules.clock import Clock
+from fastflow_scheduler.schedules.share import Share
 from fastflow_scheduler.settings import SchedulerSettings
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Defaults
-from fastflow_scheduler.starting.ceilings import Ceilings
 from fastflow_scheduler.starting.dispatcher import Dispatcher
-from fastflow_scheduler.starting.hint_queue import HintQueue
 from fastflow_scheduler.starting.redriver import Redriver
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
@@ -61,7 +64,8 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         chain_waiting=settings.chain_waiting_runs_max,
     )
     room = Room(bus, full_percent=settings.runs_full_percent)
-    evaluator = ExpressionEvaluator()
+    evaluator, filters = ExpressionEvaluator(), ExpressionEvaluator()
+    share = Share(uuid.uuid4().hex)
     starter = Starter(
         *(bus, runs, defaults),
         active=active,
@@ -87,9 +91,10 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
 
     parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "triggers": lambda: triggers().serve(),
+        "events": lambda: EventListener(bus, starter, filters, share).serve(),
         "commands": lambda: CommandConsumer(bus, runs).serve(),
         "run-ended": lambda: run_ended().serve(),
-        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart).serve(),
+        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart, share=share).serve(),
         "reconcile": lambda: reconciler().serve(),
         "operations": lambda: operations().serve(),
         "retention": lambda: Retention(bus, room).serve(),
@@ -105,3 +110,4 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         await run_until(stop, work(), bus=bus)
     finally:
         await evaluator.close()
+        await filters.close()

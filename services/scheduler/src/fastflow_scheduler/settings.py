@@ -10,12 +10,11 @@ from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.service.settings import Env
+from fastflow_contracts.starting.ceilings import CHAIN_WAITING_MAX, WAITING_MAX
 
 CONCURRENT_MOST = 10_000
 """Every claim writes the set of active runs: one megabyte at this size. For more runs, use no limit."""
 
-WAITING_MAX = 10_000
-CHAIN_WAITING_MAX = 500
 OPERATION_RUNS_MAX = 4
 
 

@@ -17,6 +17,7 @@ from fastflow_contracts.bus.subjects import (
     JobRef,
     RunRef,
     ServiceRef,
+    TriggerRef,
     VersionRef,
     is_inbox,
 )
@@ -71,6 +72,7 @@ def arguments(builder: Callable[..., str], pipeline: str, text: str) -> list[Any
         "Kind": "notebook",
         "RunRef": RunRef(PipelineName(pipeline), RUN),
         "JobRef": JobRef(PipelineName(pipeline), text),
+        "TriggerRef": TriggerRef(PipelineName(pipeline), text),
         "VersionRef": VersionRef(PipelineName(pipeline), text),
         "ServiceRef": ServiceRef("scheduler", text),
         "ItemsRef": ItemsRef(RUN, 10**5),

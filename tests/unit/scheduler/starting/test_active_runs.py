@@ -8,8 +8,8 @@ import pytest
 
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.runs.state_machine import Cancel, Claim, decide, fold
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.ceilings import Ceilings
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.ceilings import Ceilings
 from tests.support.ids import fresh_run_id
 from tests.support.records import a_run, at
 

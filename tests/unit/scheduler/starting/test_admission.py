@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.run import RunInput
-from fastflow_scheduler.followups.rules import _restart
-from fastflow_scheduler.starting.admission import with_input_of
+from fastflow_contracts.starting.admission import with_input_of
+from fastflow_contracts.starting.followups import _restart
 from tests.support.records import a_run
 
 RUN = a_run(parameter_names=("half", "text"), json_parameters=("half",), has_input=True)

@@ -11,7 +11,7 @@ from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.pipelines.format.spec import FixedDelay
 from fastflow_contracts.runs.run import Pending, RunErrorType, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Finish, Prepare, Release, decide, fold
-from fastflow_scheduler.starting.hint_queue import AHEAD, CREATOR_S, REHINT_S, DueHint, HintQueue
+from fastflow_contracts.starting.hint_queue import AHEAD, CREATOR_S, REHINT_S, DueHint, HintQueue
 from tests.support.records import a_run, at
 
 FREE: dict[Kind, int] = {"script": 1000}

@@ -11,8 +11,8 @@ from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_scheduler.followups.rules import _restart
-from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, admit, again, with_input_of
+from fastflow_contracts.starting.admission import Admitted, Cause, Defaults, admit, again, with_input_of
+from fastflow_contracts.starting.followups import _restart
 
 NAME = PipelineName("report")
 SCHEMA: dict[str, Any] = {

@@ -14,7 +14,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseRecord, PauseSet
 from fastflow_contracts.runs.run import REPLACED, Pending, RunErrorType, Running, RunRecord, RunStatus, Turn
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Command, Finish, Prepare, decide, fold
-from fastflow_scheduler.starting.hint_queue import REHINT_S, HintQueue
+from fastflow_contracts.starting.hint_queue import REHINT_S, HintQueue
 from tests.support.records import a_run, at
 
 FREE: dict[Kind, int] = {"script": 1000}

@@ -22,8 +22,8 @@ from fastflow_contracts.runs.run import ParentRun, RunInput, RunRecord, RunStatu
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.admission import Cause, Defaults
 from fastflow_gateway.actions import trigger_client
-from fastflow_scheduler.starting.admission import Cause, Defaults
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.gateway import Answer, Client, running_gateway, running_scheduler
 from tests.support.ids import fresh_run_id

@@ -43,6 +43,7 @@ PLACES = {
     "LinkSet": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],
     "ScheduleState": [(subjects.SCHEDULES, subjects.schedule_state_key(JOB)), (subjects.SCHEDULES, "sched.=.=")],
     "Switch": [(subjects.SCHEDULES, subjects.schedule_switch_key(JOB)), (subjects.SCHEDULES, "switch.x")],
+    "EventCursor": [(subjects.SCHEDULES, "cursor.demo.orders"), (subjects.SCHEDULES, "cursor.=.=")],
     "PauseSet": [(subjects.SCHEDULES, subjects.PAUSE_KEY)],
     "OperationRecord": [(subjects.OPERATIONS, subjects.operation_key(RUN_ID)), (subjects.OPERATIONS, "operation.x")],
     "SpentText": [(subjects.SESSIONS, subjects.spent_key("x"))],

@@ -21,10 +21,10 @@ from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RUN, RunErrorType, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Finish
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.admission import Defaults
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.settings import SchedulerSettings
-from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import a_bundle, a_run, publish_pipeline
 from tests.support.system import System

@@ -24,12 +24,12 @@ from fastflow_contracts.runs.operation_store import OperationStore
 from fastflow_contracts.runs.operations import CHUNK_ITEMS, OperationItem, OperationRecord
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Defaults
 from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.operations.step import OperationStep
 from fastflow_scheduler.operations.worker import OperationWorker
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.gateway import claim, finish

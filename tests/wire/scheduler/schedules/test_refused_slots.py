@@ -18,11 +18,11 @@ from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Defaults
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.schedules.firing import Firing, States
 from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.known_runs import known_runs
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline

@@ -18,7 +18,7 @@ from fastflow_contracts.runs.messages import Skipped, Started
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus
 from fastflow_contracts.runs.store import RunStore
-from fastflow_scheduler.starting.hint_queue import AHEAD
+from fastflow_contracts.starting.hint_queue import AHEAD
 from tests.support.chains import all_skips, schedulers, started, to
 from tests.support.gateway import claim, finish, running_scheduler
 from tests.support.records import a_bundle, a_presence, a_run, publish_pipeline

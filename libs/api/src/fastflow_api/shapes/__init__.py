@@ -48,6 +48,7 @@ from fastflow_api.shapes.pipelines import (
     CrashLoop,
     DailyStats,
     Day,
+    EventTrigger,
     Pipeline,
     PipelineDetail,
     Schedule,
@@ -72,6 +73,19 @@ from fastflow_api.shapes.runs import (
     TriggeredBy,
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
+from fastflow_api.shapes.simulation import (
+    SimulatedClockChange,
+    SimulatedDifference,
+    SimulatedHour,
+    SimulatedRefusal,
+    SimulatedRuns,
+    SimulatedSilence,
+    SimulatedSlots,
+    SimulatedTiming,
+    Simulation,
+    SimulationBody,
+    SimulationComparison,
+)
 from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
 from fastflow_api.shapes.versions import (
     PipelineVersion,
@@ -108,6 +122,7 @@ __all__ = [
     "Encrypted",
     "Error",
     "ErrorType",
+    "EventTrigger",
     "Graph",
     "Health",
     "Job",
@@ -152,6 +167,17 @@ __all__ = [
     "Schedule",
     "SecretBody",
     "Shape",
+    "SimulatedClockChange",
+    "SimulatedDifference",
+    "SimulatedHour",
+    "SimulatedRefusal",
+    "SimulatedRuns",
+    "SimulatedSilence",
+    "SimulatedSlots",
+    "SimulatedTiming",
+    "Simulation",
+    "SimulationBody",
+    "SimulationComparison",
     "Skip",
     "SkipDetail",
     "SkipPage",

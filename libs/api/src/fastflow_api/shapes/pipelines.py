@@ -73,6 +73,31 @@ class Schedule(Shape, frozen=True, kw_only=True):
     enabled: bool
 
 
+class EventTrigger(Shape, frozen=True, kw_only=True):
+    """A subject whose messages start runs of a pipeline, and how far they are read."""
+
+    id: str
+    subject: str
+    when: str | None
+    """The expression that a message must meet; null: all do."""
+    key: str | None
+    batch_max: int | None
+    """Most messages of one run; null: each message starts its own."""
+    batch_within_seconds: float | None
+    debounce_seconds: float | None
+    run_config_id: str | None
+    enabled: bool
+    """It and the pipeline are enabled, so it reads."""
+    stream: str | None
+    """The stream that stores the subject; null: none is known yet."""
+    waiting: int | None
+    """Messages that had not been handled when the last one was; null: unknown."""
+    last_run_id: str | None
+    last_run_at: datetime | None
+    problem: str | None
+    """Why it reads nothing."""
+
+
 class Pipeline(Shape, frozen=True, kw_only=True):
     """One pipeline in the list."""
 
@@ -105,6 +130,7 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     rolled_back: VersionRollback | None = None
     """While the version that failed is the newest one."""
     schedules: tuple[Schedule, ...]
+    triggers: tuple[EventTrigger, ...]
     run_config_ids: tuple[str, ...]
     total_runs: int
     successful_runs: int

@@ -88,6 +88,10 @@ class Run(Shape, frozen=True, kw_only=True):
     """The schedule that started it: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
     scheduled_for: datetime | None
     """The slot of the schedule."""
+    trigger_id: str | None
+    """The one of the pipeline's ``triggers`` whose message started it."""
+    event_subject: str | None
+    """The subject of that message; of a batch: the trigger's."""
     parent_run_id: str | None
     root_run_id: str
     """The first run of its chain; its own id if nothing came before."""

@@ -95,6 +95,8 @@ SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
 SCHEDULE_SWITCH_KEYS = "switch.>"
 """Gateways write them, for people."""
+CURSOR_KEYS = "cursor.*.*"
+"""How far the messages of each trigger are read."""
 PAUSE_KEY = "pause"
 """In the bucket of the schedules: what people paused. Gateways write it."""
 SYNC_STATUS_KEY = "sync.status"
@@ -117,6 +119,14 @@ class JobRef(NamedTuple):
     pipeline: PipelineName
     schedule: str
     """``Schedule.id``."""
+
+
+class TriggerRef(NamedTuple):
+    """One of the ``triggers`` of one pipeline."""
+
+    pipeline: PipelineName
+    trigger: str
+    """Its id."""
 
 
 class ItemsRef(NamedTuple):
@@ -449,6 +459,15 @@ def schedule_state_key(job: JobRef) -> str:
 
 def schedule_switch_key(job: JobRef) -> str:
     return f"switch.{job_id(job)}"
+
+
+def cursor_key(ref: TriggerRef) -> str:
+    return f"cursor.{job_id(JobRef(*ref))}"
+
+
+def parse_cursor_key(key: str) -> TriggerRef:
+    """Return the trigger with this key. Raises ``BadToken`` or ``BadName``."""
+    return TriggerRef(*parse_job_id(key.removeprefix("cursor.")))
 
 
 def parse_schedule_state_key(key: str) -> JobRef:

@@ -15,7 +15,7 @@ VALUE_CHARACTERS_MAX: Final = 4_096
 OF_ANY_CALL: Final = frozenset({"content-type", "content-language", "user-agent", "traceparent", "tracestate"})
 """They pass, but do not identify an event."""
 _NAMES: Final = OF_ANY_CALL | {
-    *("webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp", "nats-msg-id", "x-request-id"),
+    *("webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp", "nats-msg-id", "nats-subject", "x-request-id"),
     *("x-github-hook-id", "x-github-hook-installation-target-id", "x-github-hook-installation-target-type"),
     *("x-gitlab-event-uuid", "x-gitlab-webhook-uuid", "x-gitlab-instance"),
     *("x-event-key", "x-hook-uuid", "x-request-uuid", "x-attempt-number"),  # Bitbucket

@@ -39,6 +39,10 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     event_type: str | None = None
     event_headers: dict[str, str] = {}
     """Headers that say which event it is, names in lower case; see ``event_headers``."""
+    trigger_id: str | None = None
+    """The one of the pipeline's ``triggers`` that the event came by."""
+    event_subject: str | None = None
+    """The subject of that event, or the filter of the trigger if there are many."""
     retry_of: RunId | None = None
     """Run the bundle, variables and parameters of this run again. Those given here replace that run's."""
     without: tuple[str, ...] = ()

@@ -109,6 +109,10 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the schedule whose slot made the run."""
     scheduled_for: Instant | None = None
     """The slot."""
+    trigger_id: str | None = None
+    """The one of the pipeline's ``triggers`` whose message made the run."""
+    event_subject: str | None = None
+    """The subject of that message, or the filter of the trigger if there are many."""
     parent_run_id: StoredRunId | None = None
     root_run_id: StoredRunId | None = None
     """The first run of its chain; None = this one."""

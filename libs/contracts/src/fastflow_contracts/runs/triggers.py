@@ -207,7 +207,14 @@ def _from_outside(trigger: Trigger) -> Trigger:
             raise BadTrigger(f"{field} is for services; retry a run or redrive a skip over the HTTP API.")
     if trigger.version is not None:
         raise BadTrigger("version is for operators; start a run of an older version over the HTTP API.")
-    return replace(trigger, triggered_by="bus", accepted=False, by_operator=False)
+    return replace(
+        trigger,
+        triggered_by="bus",
+        accepted=False,
+        by_operator=False,
+        trigger_id=None,
+        event_subject=None,
+    )
 
 
 def _media_type(headers: Mapping[str, str]) -> str:

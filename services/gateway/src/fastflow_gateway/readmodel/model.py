@@ -19,7 +19,7 @@ from fastflow_contracts.bus.bucket import Change, Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import Unavailable
-from fastflow_contracts.bus.subjects import JobRef, RunRef
+from fastflow_contracts.bus.subjects import JobRef, RunRef, TriggerRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LinkSet
@@ -27,6 +27,7 @@ from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
+from fastflow_contracts.runs.event_cursors import EventCursor, event_cursors
 from fastflow_contracts.runs.limits import LimitSet
 from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.operation_store import OperationStore
@@ -81,6 +82,7 @@ class ReadModel:
         self.switches = Switches()
         self.pauses = KnownPauses()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
+        self.cursors: dict[TriggerRef, EventCursor] = {}
         self.troubles = Troubles()
         self._spent = SpentIds()
         self.operations: dict[RunId, OperationRecord] = {}
@@ -103,6 +105,7 @@ class ReadModel:
             bucket_feed("sync", pipelines.sync_status, self._on_sync, self._forget_sync),
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
             bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
+            bucket_feed("cursors", event_cursors(bus), self._on_cursor, self.cursors.clear),
             bucket_feed("switches", schedules.switches, self._on_switch, self.switches.clear),
             bucket_feed("pauses", pause_sets(bus), self._on_pauses, self.pauses.clear),
             # Never forgotten on the way: an ended session must not count again while its record comes once more.
@@ -270,6 +273,12 @@ class ReadModel:
             self._runners.pop(change.name, None)
         else:
             self._runners[change.name] = (change.value, change.stored_at)
+
+    def _on_cursor(self, change: Change[TriggerRef, EventCursor]) -> None:
+        if change.value is None:
+            self.cursors.pop(change.name, None)
+        else:
+            self.cursors[change.name] = change.value
 
     def _on_schedule(self, change: Change[JobRef, ScheduleState]) -> None:
         if change.value is None:

@@ -115,6 +115,7 @@ def pipeline(model: ReadModel, record: PipelineRecord, *, last_runs: int) -> sha
         last_runs=model.runs.latest(record.name, last_runs),
         crashes=model.crashes(record.name, now()),
         paused=model.pauses.now.own(record.name),
+        cursors=model.cursors,
     )
 
 
@@ -135,6 +136,7 @@ async def pipeline_detail(
         paused=model.pauses.now.own(record.name),
         files=await files.texts(record),
         skips=model.skips.of(record.name, skips),
+        cursors=model.cursors,
     )
 
 

@@ -6,14 +6,15 @@ Each function returns a struct: ``msgspec.json.encode`` turns it into the API's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 from urllib.parse import quote
 
 import msgspec
 
 from fastflow_api import shapes
+from fastflow_contracts.bus.subjects import TriggerRef
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.pauses import PauseRecord
@@ -21,6 +22,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.versions import version_id
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
+from fastflow_contracts.runs.event_cursors import EventCursor
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once
 from fastflow_contracts.schedules.schedule import PipelineSchedule as SpecSchedule
@@ -31,6 +33,8 @@ from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.run_shapes import mark
 from fastflow_gateway.views.skipped import skip
 
+NO_CURSORS: Final[Mapping[TriggerRef, EventCursor]] = {}
+
 
 def pipeline(
     record: PipelineRecord,
@@ -39,9 +43,10 @@ def pipeline(
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord] = (),
     paused: PauseRecord | None = None,
+    cursors: Mapping[TriggerRef, EventCursor] = NO_CURSORS,
 ) -> shapes.Pipeline:
     """A pipeline. *last_runs*: newest first. *crashes*: the result of ``crash_loop.crash_loop``."""
-    return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes, paused))
+    return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes, paused, cursors))
 
 
 def pipeline_detail(
@@ -51,12 +56,13 @@ def pipeline_detail(
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord] = (),
     paused: PauseRecord | None = None,
+    cursors: Mapping[TriggerRef, EventCursor] = NO_CURSORS,
     files: Mapping[str, str],
     skips: Iterable[messages.SkipRecord],
 ) -> shapes.PipelineDetail:
     """A pipeline with details. *files*: stored texts by name. *skips*: newest first."""
     return shapes.PipelineDetail(
-        **_pipeline_fields(record, counts, last_runs, crashes, paused),
+        **_pipeline_fields(record, counts, last_runs, crashes, paused, cursors),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
         parameters=record.live.parameters if record.live else None,
         webhooks=tuple(_webhooks(record)),
@@ -151,6 +157,7 @@ def _pipeline_fields(
     last_runs: Iterable[records.RunRecord],
     crashes: Sequence[records.RunRecord],
     paused: PauseRecord | None,
+    cursors: Mapping[TriggerRef, EventCursor],
 ) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
@@ -175,6 +182,7 @@ def _pipeline_fields(
         "pin": versions.pin(record),
         "rolled_back": versions.rollback(record),
         "schedules": tuple(map(schedule, spec.schedule_list())),
+        "triggers": tuple(_triggers(record, cursors)),
         "run_config_ids": tuple(entry.id for entry in spec.schedules),
         "total_runs": counts.total,
         "successful_runs": counts.successful,
@@ -193,3 +201,28 @@ def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
     for run_config_id, key in record.live.spec.webhook_keys().items():
         path = f"/api/webhooks/{record.name}/{quote(key, safe='')}"
         yield shapes.Webhook(run_config_id=run_config_id, path=path)
+
+
+def _triggers(record: PipelineRecord, cursors: Mapping[TriggerRef, EventCursor]) -> Iterator[shapes.EventTrigger]:
+    if record.live is None:
+        return
+    spec = record.live.spec
+    for trigger in spec.triggers:
+        enabled = spec.enabled and trigger.enabled
+        cursor = cursors.get(TriggerRef(record.name, trigger.id)) if enabled else None
+        yield shapes.EventTrigger(
+            id=trigger.id,
+            subject=trigger.subject,
+            when=trigger.when,
+            key=trigger.key,
+            batch_max=trigger.batch.max if trigger.batch else None,
+            batch_within_seconds=trigger.batch.within_seconds if trigger.batch else None,
+            debounce_seconds=trigger.debounce_seconds,
+            run_config_id=trigger.run_config_id,
+            enabled=enabled,
+            stream=cursor.stream or None if cursor else None,
+            waiting=cursor.waiting if cursor else None,
+            last_run_id=cursor.last_run_id if cursor else None,
+            last_run_at=cursor.last_run_at if cursor else None,
+            problem=cursor.problem or None if cursor else None,
+        )

@@ -38,6 +38,8 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         run_config_id=order.run_config_id,
         schedule=order.schedule,
         scheduled_for=order.scheduled_for,
+        trigger_id=order.trigger_id,
+        event_subject=order.event_subject,
         parent_run_id=order.parent_run_id,
         root_run_id=record.root_run_id,
         created_at=record.created_at,

@@ -18,12 +18,12 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Started, Trigger
-from fastflow_contracts.runs.run import RESTART, Ended, Pending, RunInput, RunRecord
+from fastflow_contracts.runs.run import RESTART, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.schedule import RESTART_ID
-from fastflow_scheduler.followups.rules import RESTART_EDGE, Follow, react
-from fastflow_scheduler.starting.admission import Cause
+from fastflow_contracts.starting.admission import Cause
+from fastflow_contracts.starting.followups import RESTART_EDGE, Follow, react, stops_for_restart
 from fastflow_scheduler.starting.starter import Starter
 
 log = get_logger(__name__)
@@ -57,7 +57,7 @@ class Restarter:
         """Stop runs that are older than *slot*. Returns whether one of them had already ended by itself."""
         had_ended = False
         for run in active:
-            if run.created_at < slot and not _is_to_begin(run):
+            if stops_for_restart(run, slot):
                 log.info("run stopped for restart", run=run.id, pipeline=run.pipeline)
                 changed = await self._runs.change(run.ref, Cancel(reason=RESTART))
                 had_ended = had_ended or (changed.run.is_over and not changed.events)
@@ -76,10 +76,6 @@ class Restarter:
                 decision = await self._starter.start(step.pipeline, step.trigger, run_id, cause=step.cause)
                 return run_id if isinstance(decision, Started) else None
         return None
-
-
-def _is_to_begin(run: RunRecord) -> bool:
-    return isinstance(run.state, Pending) and not run.attempts
 
 
 def _ended_at(run: RunRecord) -> datetime:

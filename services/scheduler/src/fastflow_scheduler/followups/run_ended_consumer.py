@@ -25,7 +25,7 @@ from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
-from fastflow_scheduler.followups.rules import Break, Follow, react
+from fastflow_contracts.starting.followups import Break, Follow, react
 from fastflow_scheduler.followups.trials import Trials
 from fastflow_scheduler.starting.starter import Starter
 

@@ -18,8 +18,8 @@ from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Expire
 from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.starting.active_runs import ActiveRuns
 from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, RenewRun
-from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 
 log = get_logger(__name__)

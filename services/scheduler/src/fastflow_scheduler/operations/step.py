@@ -18,9 +18,9 @@ from fastflow_contracts.runs.room import NoRoom
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, CommandRefused
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import Cause
 from fastflow_scheduler.settings import OPERATION_RUNS_MAX
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import Cause
 from fastflow_scheduler.starting.starter import Starter
 
 NOT_NOW: Final = 429

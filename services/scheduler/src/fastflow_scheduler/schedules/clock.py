@@ -29,6 +29,7 @@ from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.firing import Firing, OnRestart, Starting, States
 from fastflow_scheduler.schedules.peers import Peers
+from fastflow_scheduler.schedules.share import Share
 from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable, unusable
 
 log = get_logger(__name__)
@@ -56,7 +57,13 @@ class Clock:
     """Fires slots on time. One per scheduler. *on_restart* carries out ``restart_interval`` at a slot."""
 
     def __init__(
-        self, bus: Bus, starter: Starting, on_restart: OnRestart, *, now: Callable[[], datetime] = wall_clock
+        self,
+        bus: Bus,
+        starter: Starting,
+        on_restart: OnRestart,
+        *,
+        share: Share | None = None,
+        now: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._bus = bus
         self._now = now
@@ -64,7 +71,7 @@ class Clock:
         self._schedules = ScheduleStore(bus)
         self._pauses = pause_sets(bus)
         self._states = States(bus)
-        self._peers = Peers(bus)
+        self._peers = Peers(bus, share)
         self._timetable = Timetable(is_own=self._peers.share.is_own, is_alone=self._peers.share.is_alone)
         self._firing = Firing(self._timetable, starter, self._states, on_restart, clock=now)
         self._firing_at_once = asyncio.Semaphore(FIRE_MAX)

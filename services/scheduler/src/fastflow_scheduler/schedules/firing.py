@@ -27,8 +27,8 @@ from fastflow_contracts.runs.messages import Decision, Trigger
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.state import ScheduleState
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.starting.admission import Cause
 from fastflow_scheduler.schedules.timetable import Action, Fire, Settle, Timetable
-from fastflow_scheduler.starting.admission import Cause
 
 log = get_logger(__name__)
 
@@ -113,10 +113,9 @@ class Firing:
         # Another scheduler may have settled it for a definition that has not reached us yet. So read the definition
         # again, after fixing the revision to replace: an old view then cannot undo a newer one.
         revision = self._timetable.revision(job)
-        if revision:
-            record = await self._states.pipeline(job.pipeline)
-            if record is not None:
-                self._timetable.see_pipeline(record)
+        record = await self._states.pipeline(job.pipeline)
+        if record is not None:
+            self._timetable.see_pipeline(record)
         wanted = self._timetable.settlement(job, self._clock())
         if wanted is None:
             return

@@ -24,8 +24,8 @@ LAST_BEAT_S = 1.0
 class Peers:
     """The schedulers of one bus, as this one hears them."""
 
-    def __init__(self, bus: Bus) -> None:
-        self.share = Share(uuid.uuid4().hex)
+    def __init__(self, bus: Bus, share: Share | None = None) -> None:
+        self.share = share or Share(uuid.uuid4().hex)
         self._bus = bus
         self._is_asked = asyncio.Event()
 

@@ -25,7 +25,7 @@ from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import REPLACED, Pending, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore, Stored
-from fastflow_scheduler.starting.hint_queue import REHINT_S, DueHint, HintQueue
+from fastflow_contracts.starting.hint_queue import REHINT_S, DueHint, HintQueue
 
 log = get_logger(__name__)
 

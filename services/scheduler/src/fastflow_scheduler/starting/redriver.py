@@ -12,7 +12,7 @@ from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.skips import SkipStore, redrive_id
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
-from fastflow_scheduler.starting.admission import Cause
+from fastflow_contracts.starting.admission import Cause
 from fastflow_scheduler.starting.starter import Starter
 
 

@@ -36,12 +36,12 @@ from fastflow_contracts.runs.concurrency import (
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.room import NoRoom, Room
-from fastflow_contracts.runs.run import RunRecord, Turn
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
-from fastflow_scheduler.starting.active_runs import ActiveRuns
-from fastflow_scheduler.starting.admission import (
+from fastflow_contracts.starting.active_runs import ActiveRuns
+from fastflow_contracts.starting.admission import (
     Admitted,
     Cause,
     Defaults,
@@ -52,10 +52,16 @@ from fastflow_scheduler.starting.admission import (
     still_values_only,
     with_input_of,
 )
-from fastflow_scheduler.starting.ceilings import CEILINGS, Ceilings, too_many_runs
+from fastflow_contracts.starting.ceilings import (
+    CEILINGS,
+    Ceilings,
+    too_many_instances,
+    too_many_runs,
+    too_many_sharing,
+)
+from fastflow_contracts.starting.turns import turn_of
 from fastflow_scheduler.starting.dispatcher import Dispatcher
 from fastflow_scheduler.starting.edits import edited
-from fastflow_scheduler.starting.turns import turn_of
 
 log = get_logger(__name__)
 
@@ -218,9 +224,8 @@ class Starter:
         except Full as full:
             name = admitted.run.pipeline
             if (turn := admitted.run.order.turn) and full.key == starts_key(name, turn.token):
-                return Skipped(status=429, reason=_rejected(name, turn))
-            reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
-            return Skipped(status=429, reason=reason)
+                return Skipped(status=429, reason=too_many_sharing(name, turn))
+            return Skipped(status=429, reason=too_many_instances(name, full.most))
         except TooLarge as error:
             advice = "give less with the trigger, or a reference to it"
             raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
@@ -315,8 +320,3 @@ class Starter:
             schedule=cause.schedule,
             scheduled_for=cause.scheduled_for,
         )
-
-
-def _rejected(name: PipelineName, turn: Turn) -> str:
-    key = f" with the key {turn.key!r}" if turn.key else ""
-    return f"concurrency: {turn.limit} run(s) of {name}{key} are pending or running already."

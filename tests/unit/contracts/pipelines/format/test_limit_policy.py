@@ -17,8 +17,8 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.run import RunInput
 from fastflow_contracts.service.settings import BadSettings, load
+from fastflow_contracts.starting.admission import Admitted, Cause, Defaults, admit, again
 from fastflow_runner.settings import RunnerSettings
-from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, admit, again
 from tests.support.ids import fresh_run_id
 from tests.support.records import T0
 

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
+from fastflow_contracts.pipelines.format.event_triggers import BatchSpec, TriggerSpec
 from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.pipelines.format.spec import (
@@ -120,6 +121,16 @@ SPECS = {
                 id="nightly", schedule_cron="0 2 * * *", concurrency=ConcurrencySpec(limit=1, on_limit="replace")
             ),
         ),
+    ),
+    "triggers": PipelineSpec(
+        triggers=(
+            TriggerSpec(
+                id="large", subject="orders.>", when="event.total > 100", key="event.id", run_config_id="nightly"
+            ),
+            TriggerSpec(id="clicks", subject="clicks.*.new", batch=BatchSpec(max=1000, within_seconds=0.5)),
+            TriggerSpec(id="quiet", subject="stock", debounce_seconds=5, enabled=False),
+        ),
+        schedules=(ScheduleEntry(id="nightly", schedule_cron="0 2 * * *"),),
     ),
     "limits": PipelineSpec(
         cpu_hard_limit=2.0, mem_hard_limit=2048 * MIB, cpu_soft_limit=1.5, mem_soft_limit=1536 * MIB

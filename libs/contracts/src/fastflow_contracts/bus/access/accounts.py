@@ -12,10 +12,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX, User, grant
+from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX, DEVICE, User, grant
 
 STREAMS_ACCOUNT: Final = "FASTFLOW"
 """Has the streams and the administrator."""
+DEVICES_ACCOUNT: Final = "MQTT"
+"""Has the devices on MQTT, and the streams that the server keeps for them.
+
+What a device publishes on ``a/b`` is ``a.b`` here and ``mqtt.a.b`` in the account with the streams. So no topic is a
+subject of Fast-Flow's, and a device reads only what devices publish.
+"""
+FROM_DEVICES: Final = "mqtt.>"
+REFUSED_TO_DEVICES: Final = ("$JS.>", "$SYS.>")
+"""Subjects of the server itself, in any account."""
 NOWHERE: Final = "NOWHERE"
 """An account in which nobody listens.
 
@@ -53,7 +62,7 @@ class Account(NamedTuple):
 
     name: str
     user: User | str | None
-    """The user in it: one of ours, ``ADMIN``, or none."""
+    """The user in it: one of ours, ``ADMIN``, ``DEVICE``, or none."""
     exports: tuple[Export, ...]
     imports: tuple[Import, ...]
 
@@ -72,15 +81,21 @@ def name_of(user: User) -> str:
     return user.value.upper()
 
 
-def accounts() -> list[Account]:
-    """Return all accounts."""
+def accounts(*, with_devices: bool = False) -> list[Account]:
+    """Return all accounts. *with_devices*: also one for devices on MQTT."""
     flows = tuple(_flows())
     nowhere = f"{NOWHERE}.>"
     users = tuple(name_of(user) for user in User)
     dead_end = Import("service", nowhere, NOWHERE, local=_JETSTREAM)
+    devices, from_devices = list[Account](), tuple[Import, ...]()
+    if with_devices:
+        devices = [Account(DEVICES_ACCOUNT, DEVICE, (Export("stream", ">", (STREAMS_ACCOUNT,)),), ())]
+        from_devices = (Import("stream", ">", DEVICES_ACCOUNT, local=FROM_DEVICES),)
+    imported = (*_imports(flows, STREAMS_ACCOUNT), *from_devices)
     return [
         Account(NOWHERE, None, (Export("service", nowhere, users),), ()),
-        Account(STREAMS_ACCOUNT, ADMIN, _exports(flows, STREAMS_ACCOUNT), _imports(flows, STREAMS_ACCOUNT)),
+        *devices,
+        Account(STREAMS_ACCOUNT, ADMIN, _exports(flows, STREAMS_ACCOUNT), imported),
         *(
             Account(name_of(user), user, _exports(flows, name_of(user)), (*_imports(flows, name_of(user)), dead_end))
             for user in User

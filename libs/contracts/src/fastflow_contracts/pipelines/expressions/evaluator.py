@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -19,6 +20,8 @@ log = get_logger(__name__)
 
 ANSWER_S: Final = 10.0
 """Longest wait for an answer. The kernel ends an evaluation much earlier; this is for a machine that stands still."""
+AT_ONCE: Final = 64
+"""Questions of ``evaluate_many`` that are sent together."""
 SHOWN_CHARACTERS_MAX: Final = 80
 TOO_SLOW: Final = "it took longer than 10 ms; shorten it, or start with a smaller event"
 _REPLY = msgspec.json.Decoder(Reply)
@@ -58,9 +61,45 @@ class ExpressionEvaluator:
             except BaseException:
                 await self._end()  # its answer would be taken for the next one's
                 raise
-        if reply.value is None:
-            raise ExpressionFailed(question.expression, reply.error or "it gives nothing")
-        return reply.value
+        value = _value(question, reply)
+        if isinstance(value, ExpressionFailed):
+            raise value
+        return value
+
+    async def evaluate_many(self, questions: Sequence[Question]) -> list[Value | ExpressionFailed]:
+        """Return the value of each, or why it has none. Asks many at once, so that one costs little.
+
+        An ``evaluate`` of others has its turn between two groups of ``AT_ONCE``.
+        """
+        found: list[Value | ExpressionFailed] = []
+        while len(found) < len(questions):
+            group = questions[len(found) : len(found) + AT_ONCE]
+            async with self._turn:
+                found += await self._group(group)
+        return found
+
+    async def _group(self, group: Sequence[Question]) -> list[Value | ExpressionFailed]:
+        """The answers of the first of *group*, at least one: the process ends at one that is too slow."""
+        found: list[Value | ExpressionFailed] = []
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                process = await self._started()
+                assert process.stdin is not None
+                frames = map(msgspec.json.encode, group)
+                with suppress(OSError):  # it may have ended at one of the first, whose answers are there
+                    process.stdin.write(b"".join(HEADER.pack(len(frame)) + frame for frame in frames))
+                    await process.stdin.drain()
+                for question in group:
+                    found.append(_value(question, await self._reply(process)))  # noqa: PERF401 - keeps the first
+        except (OSError, EOFError, TimeoutError) as error:
+            slow = group[len(found)].expression
+            log.warning("expression aborted", expression=slow, error=type(error).__name__)
+            await self._end()
+            found.append(ExpressionFailed(slow, TOO_SLOW))
+        except BaseException:
+            await self._end()
+            raise
+        return found
 
     async def close(self) -> None:
         """End the process."""
@@ -70,10 +109,13 @@ class ExpressionEvaluator:
     async def _ask(self, question: Question) -> Reply:
         process = await self._started()
         assert process.stdin is not None
-        assert process.stdout is not None
         frame = msgspec.json.encode(question)
         process.stdin.write(HEADER.pack(len(frame)) + frame)
         await process.stdin.drain()
+        return await self._reply(process)
+
+    async def _reply(self, process: Process) -> Reply:
+        assert process.stdout is not None
         size = HEADER.unpack(await process.stdout.readexactly(HEADER.size))[0]
         return _REPLY.decode(await process.stdout.readexactly(size))
 
@@ -99,3 +141,9 @@ class ExpressionEvaluator:
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()
+
+
+def _value(question: Question, reply: Reply) -> Value | ExpressionFailed:
+    if reply.value is None:
+        return ExpressionFailed(question.expression, reply.error or "it gives nothing")
+    return reply.value

@@ -14,6 +14,7 @@ from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
 from fastflow_contracts.pipelines.format.struct_reader import Good
+from fastflow_contracts.pipelines.format.trigger_checks import check_triggers
 from fastflow_contracts.pipelines.parameters.sync_checks import check_parameters
 from fastflow_contracts.pipelines.protected_variables import is_protected
 from fastflow_contracts.schedules.cron import surprises
@@ -45,6 +46,7 @@ def check(good: Good, root: JsonNode, diagnostics: Diagnostics, policy: LimitPol
     _check_unique("webhook_key", [pipeline, *entries], diagnostics, is_secret=True)
     _check_accepted(pipeline, entries, diagnostics)
     check_parameters(good, root, [(entry.good, entry.node) for entry in entries], diagnostics)
+    check_triggers(good, root, [entry.good.get("id") for entry in entries], diagnostics)
     _note_idle_signatures(pipeline, entries, diagnostics)
     _note_hasty_restarts(pipeline, diagnostics)
     if entries:

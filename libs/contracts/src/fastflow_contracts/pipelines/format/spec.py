@@ -15,6 +15,7 @@ import msgspec
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.format.concurrency import ConcurrencySpec
+from fastflow_contracts.pipelines.format.event_triggers import TriggerSpec
 from fastflow_contracts.pipelines.format.retry import (
     CellRetry,
     CustomSchedule,
@@ -176,6 +177,9 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         tuple[ScheduleEntry, ...],
         says("Run configurations. With at least one, the pipeline's own `schedule_*` fields have no effect."),
     ] = ()
+    triggers: Annotated[
+        tuple[TriggerSpec, ...], says("Subjects of the bus whose messages start runs, beside `ff.trigger.NAME`.")
+    ] = ()
     accepts_env: Annotated[
         tuple[EnvPattern, ...],
         says(
@@ -259,6 +263,10 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             once = Once(at=self.run_once_at)
             schedules.append(PipelineSchedule(id="once", timing=once, catchup=catchup, enabled=self.enabled))
         return tuple(schedules)
+
+    def active_triggers(self) -> dict[str, TriggerSpec]:
+        """Return the triggers whose messages start runs, by id."""
+        return {each.id: each for each in self.triggers if self.enabled and each.enabled}
 
     def has_active(self, schedule_id: str) -> bool:
         """Whether a schedule or restart has this id and is enabled in the metadata."""

@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pipelines.expressions.check import check_expression
+from fastflow_contracts.pipelines.expressions.check import BadExpression, check_expression
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.parameters.schema import NAME_CHARACTERS_MAX, PROPERTIES_MAX, is_schema
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
@@ -71,6 +71,31 @@ def expression(node: JsonNode) -> str:
     """A text in CEL. Raises ``BadExpression``, which has a place."""
     check_expression(text(node))
     return text(node)
+
+
+OWN_SUBJECTS = ("ff", "ff_stored", "$JS", "$KV", "$O", "$SYS")
+SUBJECT_CHARACTERS_MAX = 255
+
+
+def event_subject(node: JsonNode) -> str:
+    """A subject of other programs. Raises ``BadExpression``, which has a place."""
+    subject, column = text(node, SUBJECT_CHARACTERS_MAX), 1
+    tokens = subject.split(".")
+    for number, each in enumerate(tokens, start=1):
+        if not each:
+            raise BadExpression("there is an empty token", column)
+        if any(character.isspace() or not character.isprintable() for character in each):
+            raise BadExpression("a token has no spaces", column)
+        if number == 1 and each in ("*", ">"):
+            raise BadExpression(f"{subject} matches ff.>, too: write out the first token", 1)
+        if number == 1 and (each in OWN_SUBJECTS or each.startswith("_INBOX")):
+            raise BadExpression(f"{each}.> belongs to the bus and to Fast-Flow", 1)
+        if (each != ">" and ">" in each) or (each == ">" and number < len(tokens)):
+            raise BadExpression("> is the whole last token", column)
+        if each != "*" and "*" in each:
+            raise BadExpression("* is a whole token", column)
+        column += len(each) + 1
+    return subject
 
 
 def webhook_key(node: JsonNode) -> str | None:
@@ -138,6 +163,11 @@ def positive(high: float) -> Callable[[JsonNode], float]:
 
 def seconds(node: JsonNode) -> float:
     return _number(node, 0, SECONDS_MAX)
+
+
+def between(low: float, high: float) -> Callable[[JsonNode], float]:
+    """Return a parser of numbers from *low* to *high*."""
+    return lambda node: _number(node, low, high)
 
 
 def whole(low: int, high: int) -> Callable[[JsonNode], int]:

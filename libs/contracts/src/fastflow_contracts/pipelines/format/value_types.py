@@ -23,6 +23,9 @@ from fastflow_contracts.pipelines.parameters.schema import PROPERTIES_MAX
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
 
 COUNT_MAX = 1_000
+BATCH_MESSAGES_MAX = 10_000
+WAIT_SECONDS_MIN = 0.1
+WAIT_SECONDS_MAX = 86_400
 FIRST_FAILURES_MAX = 100
 """Limit for retries of one run, and for simultaneous runs."""
 ID_CHARACTERS_MAX = 128
@@ -238,6 +241,36 @@ Route = Annotated[
         value_parsers.matching(ROUTE_PATTERN),
         type="string",
         pattern=ROUTE_PATTERN,
+    ),
+]
+EventSubject = Annotated[
+    Annotated[str, msgspec.Meta(max_length=value_parsers.SUBJECT_CHARACTERS_MAX)],
+    _rule(
+        'a subject of your own streams, such as "orders.>"',
+        value_parsers.event_subject,
+        type="string",
+        minLength=1,
+        maxLength=value_parsers.SUBJECT_CHARACTERS_MAX,
+    ),
+]
+BatchMessages = Annotated[
+    int,
+    _rule(
+        f"a whole number from 1 to {BATCH_MESSAGES_MAX:,}",
+        value_parsers.whole(1, BATCH_MESSAGES_MAX),
+        type="integer",
+        minimum=1,
+        maximum=BATCH_MESSAGES_MAX,
+    ),
+]
+WaitSeconds = Annotated[
+    float,
+    _rule(
+        f"seconds from {WAIT_SECONDS_MIN:g} to {WAIT_SECONDS_MAX:,}",
+        value_parsers.between(WAIT_SECONDS_MIN, WAIT_SECONDS_MAX),
+        type="number",
+        minimum=WAIT_SECONDS_MIN,
+        maximum=WAIT_SECONDS_MAX,
     ),
 ]
 Expression = Annotated[

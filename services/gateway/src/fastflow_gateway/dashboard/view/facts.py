@@ -82,6 +82,10 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
         found.append(FactRow(name="Schedule", text=run.schedule))
     if run.scheduled_for is not None:
         found.append(FactRow(name="Slot", text=exact(run.scheduled_for)))
+    if run.trigger_id is not None:
+        found.append(FactRow(name="Trigger", text=run.trigger_id))
+    if run.event_subject is not None:
+        found.append(FactRow(name="Subject", text=run.event_subject, mono=True))
     found.append(FactRow(name="Created", at=run.created_at))
     if run.finished_at is not None:
         found.append(FactRow(name="Finished", at=run.finished_at))

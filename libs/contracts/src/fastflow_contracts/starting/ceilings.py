@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX
 from fastflow_contracts.runs.messages import Skipped
-from fastflow_contracts.runs.run import RunRecord
-from fastflow_scheduler.settings import CHAIN_WAITING_MAX, WAITING_MAX
-from fastflow_scheduler.starting.active_runs import ActiveRuns
+from fastflow_contracts.runs.run import RunRecord, Turn
+from fastflow_contracts.starting.active_runs import ActiveRuns
+
+WAITING_MAX: Final = 10_000
+CHAIN_WAITING_MAX: Final = 500
 
 _ADVICE = "If its pipelines start each other in a cycle, remove a link; otherwise raise"
 
@@ -76,3 +78,14 @@ def too_many_waiting_in_chain(root: RunId, most: int) -> str:
         f"{most} runs of the chain that began with run {root} are waiting already. "
         f"{_ADVICE} FASTFLOW_CHAIN_WAITING_RUNS_MAX of the schedulers."
     )
+
+
+def too_many_instances(pipeline: str, most: int) -> str:
+    """*most*: ``max_instances`` of the pipeline."""
+    return f"max_instances: {most} run(s) of {pipeline} are pending or running already."
+
+
+def too_many_sharing(pipeline: str, turn: Turn) -> str:
+    """*turn*: the limit that rejects the start."""
+    key = f" with the key {turn.key!r}" if turn.key else ""
+    return f"concurrency: {turn.limit} run(s) of {pipeline}{key} are pending or running already."

@@ -29,8 +29,8 @@ async def turn_of(
         return None
     scope = config.run_config_id if config.has_own_concurrency else None
     if spec.key is None:
-        return _turn(spec, scope, None)
-    return _turn(spec, scope, await evaluator.evaluate(question(spec.key, name, config, trigger)))
+        return turn(spec, scope, None)
+    return turn(spec, scope, await evaluator.evaluate(question(spec.key, name, config, trigger)))
 
 
 def question(expression: str, name: PipelineName, config: RunConfig, trigger: Trigger) -> Question:
@@ -59,8 +59,11 @@ def _parameter(name: str, trigger: Trigger) -> Any:
     return json.loads(text) if name in trigger.json_parameters else text
 
 
-def _turn(spec: ConcurrencySpec, scope: str | None, value: Value | None) -> Turn:
-    """Values of different types are different keys: 1, "1" and true. A number is one key, however it is written."""
+def turn(spec: ConcurrencySpec, scope: str | None, value: Value | None) -> Turn:
+    """Return the turn of runs whose key has *value*. *scope*: the run configuration that has its own limit.
+
+    Values of different types are different keys: 1, "1" and true. A number is one key, however it is written.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     shared = json.dumps([scope, value]).encode()

@@ -120,6 +120,8 @@ def admit(
         run_config_id=trigger.run_config_id,
         schedule=cause.schedule,
         scheduled_for=cause.scheduled_for,
+        trigger_id=trigger.trigger_id,
+        event_subject=trigger.event_subject,
         parent_run_id=cause.parent_run_id,
         root_run_id=cause.root_run_id,
         hops=cause.hops,
@@ -208,6 +210,8 @@ def refused(
         run_config_id=trigger.run_config_id,
         schedule=cause.schedule,
         scheduled_for=cause.scheduled_for,
+        trigger_id=trigger.trigger_id,
+        event_subject=trigger.event_subject,
         parent_run_id=cause.parent_run_id,
         root_run_id=cause.root_run_id,
         hops=cause.hops,
@@ -231,6 +235,8 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,
+        trigger_id=order.trigger_id,
+        event_subject=order.event_subject,
     )
 
 

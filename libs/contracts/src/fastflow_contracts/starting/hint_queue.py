@@ -27,7 +27,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet
 from fastflow_contracts.runs.run import Pending, Running, RunRecord
-from fastflow_scheduler.starting.turn_groups import TurnGroups
+from fastflow_contracts.starting.turn_groups import TurnGroups
 
 REHINT_S = 10.0
 """A run gets another hint this long after its last one, if that is not outstanding any more."""

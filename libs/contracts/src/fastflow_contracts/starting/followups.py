@@ -7,6 +7,7 @@ give the new run's id, so a reaction that happens twice starts nothing twice.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -15,10 +16,10 @@ from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.chain import finished_event, parent_run, route_of
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.run import RESTART, Ended, RunInput, RunRecord, Verdict
+from fastflow_contracts.runs.run import RESTART, Ended, Pending, RunInput, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import STRUCTURED
-from fastflow_scheduler.starting.admission import Cause
-from fastflow_scheduler.starting.ceilings import too_deep
+from fastflow_contracts.starting.admission import Cause
+from fastflow_contracts.starting.ceilings import too_deep
 
 RESTART_EDGE = "restart"
 
@@ -70,6 +71,12 @@ def react(
     if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
         followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
     return followers
+
+
+def stops_for_restart(run: RunRecord, slot: datetime) -> bool:
+    """Whether a restart at *slot* stops *run*. One that is younger, or has not begun, belongs to the slot already."""
+    is_to_begin = isinstance(run.state, Pending) and not run.attempts
+    return not run.is_over and run.created_at < slot and not is_to_begin
 
 
 def _applies(link: Link, state: Ended, route: str | None) -> bool:

@@ -1,0 +1,161 @@
+"""Streams of other programs, read without a consumer: found by subject, read from a sequence on. I/O only.
+
+A consumer would deliver wherever its creator says, so services create none (ADR 37). Who reads keeps the sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import nats.errors
+from nats.js.errors import NotFoundError
+
+from fastflow_contracts.bus import direct
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.errors import FastFlowError
+
+AHEAD: Final = 64
+"""Messages to ask for at once, of a stream that must be asked for each."""
+SHOWN_MAX: Final = 5
+
+
+class NoSuchStream(FastFlowError):
+    """No stream can be read for a subject. The text says why, and what to do."""
+
+
+class ForeignStream(NamedTuple):
+    """A stream as it is now."""
+
+    name: str
+    made_at: datetime
+    first: int
+    """Sequence of the oldest message; beyond ``last`` if there is none."""
+    last: int
+    is_direct: bool
+    """Many messages are read with one request."""
+
+
+class EventMessage(NamedTuple):
+    """One message of a stream, as its sender published it."""
+
+    subject: str
+    sequence: int
+    stored_at: datetime
+    data: bytes
+    headers: Mapping[str, str]
+    pending: int | None = None
+    """How many more there were; None: unknown."""
+
+
+async def stream_with(bus: Bus, subject: str) -> str:
+    """Return the name of the one stream that stores messages on *subject*.
+
+    Raises:
+        NoSuchStream: None does, or several do.
+        BusError: The bus does not answer.
+    """
+    answer = await _ask(bus, "STREAM.NAMES", {"subject": subject})
+    names = sorted(answer.get("streams") or ())
+    if len(names) == 1:
+        return str(names[0])
+    if not names:
+        raise NoSuchStream(f"no stream of the bus stores {subject}; create one with this subject.")
+    shown = ", ".join(names[:SHOWN_MAX])
+    raise NoSuchStream(f"{len(names)} streams store {subject} ({shown}); name a subject that only one of them stores.")
+
+
+async def stream_now(bus: Bus, name: str) -> ForeignStream:
+    """Return the stream *name* as it is now.
+
+    Raises:
+        NoSuchStream: There is none, or its messages go to whoever takes them first.
+        BusError: The bus does not answer.
+    """
+    answer = await _ask(bus, f"STREAM.INFO.{name}", {})
+    config, state = answer["config"], answer["state"]
+    if (retention := config.get("retention", "limits")) != "limits":
+        raise NoSuchStream(
+            f"the stream {name} removes what its consumers have (retention {retention}); "
+            "give it the retention limits, or another stream that has it as its source."
+        )
+    first, last = int(state["first_seq"]), int(state["last_seq"])
+    return ForeignStream(name, _instant(answer["created"]), max(first, 1), last, bool(config.get("allow_direct")))
+
+
+async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, most: int) -> list[EventMessage]:
+    """Return the next messages on *subject* after a sequence, oldest first; [] if there is none now.
+
+    Raises ``BusError``.
+    """
+    if stream.is_direct:
+        found = await direct.following(bus, stream.name, subject, after=after, most=most)
+        return [EventMessage(m.subject, m.sequence, m.stored_at, m.data, m.headers, m.pending) for m in found]
+    messages: list[EventMessage] = []
+    while len(messages) < most and sum(len(each.data) for each in messages) < direct.BATCH_BYTES_MAX:
+        following = await _next(bus, stream.name, after + 1, subject)
+        if following is None:
+            break
+        messages.append(following)
+        # Messages often follow one another: the next ones are asked for together, whatever their subjects are.
+        until = min(following.sequence + AHEAD, stream.last, following.sequence + most - len(messages))
+        ahead = range(following.sequence + 1, until + 1)
+        others = await asyncio.gather(*(_next(bus, stream.name, sequence, None) for sequence in ahead))
+        messages += [each for each in others if each is not None and matches(each.subject, subject)]
+        after = max(following.sequence, until)
+    return messages
+
+
+async def first_after(bus: Bus, stream: ForeignStream, subject: str, instant: datetime) -> int:
+    """Return the sequence from which on all messages on *subject* were stored after *instant*. Raises ``BusError``."""
+    low, high = stream.first, stream.last + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = await _next(bus, stream.name, middle, subject)
+        if found is None or found.stored_at > instant:
+            high = middle
+        else:
+            low = found.sequence + 1
+    return low
+
+
+def matches(subject: str, pattern: str) -> bool:
+    """Return whether *pattern*, with ``*`` and ``>``, matches *subject*."""
+    tokens, wanted = subject.split("."), pattern.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(tokens) <= len(wanted):
+            return False
+        tokens = tokens[: len(wanted)]
+    return len(tokens) == len(wanted) and all(each in ("*", token) for token, each in zip(tokens, wanted, strict=True))
+
+
+async def _next(bus: Bus, stream: str, sequence: int, subject: str | None) -> EventMessage | None:
+    """The first message on *subject* from *sequence* on; without a subject: the one with it. From the leader."""
+    try:
+        found = await bus.js.get_msg(stream, seq=sequence, subject=subject, next=subject is not None)
+    except NotFoundError:
+        return None
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Unavailable(f"the bus did not answer while {stream} was read.") from error
+    assert found.subject is not None
+    assert found.seq is not None
+    assert found.time is not None
+    return EventMessage(found.subject, found.seq, found.time, found.data or b"", dict(found.headers or {}))
+
+
+async def _ask(bus: Bus, api: str, request: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(await bus.ask(f"$JS.API.{api}", json.dumps(request).encode()))
+    if (error := answer.get("error")) is None:
+        return answer
+    if error.get("code") == 404:
+        raise NoSuchStream(f"there is no {api.removeprefix('STREAM.INFO.')} on the bus.")
+    raise Unavailable(f"the bus did not answer about {api}: {error.get('description')}.")
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,1 @@
+"""Messages on any subject start runs: ``triggers`` of the format. What they start, ``starting`` starts."""
