@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
+from typing import Any
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
@@ -25,12 +26,12 @@ def once_a_day(slot: datetime) -> PipelineSpec:
     return PipelineSpec(schedule_interval_seconds=DAY_S, schedule_start=slot)
 
 
-def many_times_a_day(slot: datetime, count: int) -> PipelineSpec:
+def many_times_a_day(slot: datetime, count: int, **settings: Any) -> PipelineSpec:
     """One pipeline with *count* schedules, all with their first slot at *slot*."""
     entries = (
         ScheduleEntry(id=f"s{number}", schedule_interval_seconds=DAY_S, schedule_start=slot) for number in range(count)
     )
-    return PipelineSpec(schedules=tuple(entries))
+    return PipelineSpec(schedules=tuple(entries), **settings)
 
 
 async def publish(bus: Bus, specs: Sequence[PipelineSpec]) -> list[PipelineName]:

@@ -143,3 +143,22 @@ async def test_slots_of_one_pipeline_at_one_instant_exceed_its_ceiling_by_a_boun
         refused = len(await all_skips(bus))
     assert runs + refused == slots
     assert CEILING <= runs <= SCHEDULERS * (CEILING + CREATING_OF_PIPELINE_MAX)
+
+
+@pytest.mark.slow
+async def test_slots_of_one_instant_keep_an_exact_limit_while_others_share_their_requests(
+    server: tuple[BusServer, str],
+) -> None:
+    """What goes together is no way around ``max_instances``."""
+    limited, free = 300, 600
+    async with connect(server[1], name="test") as bus, schedulers(server):
+        slot = an_instant()
+        await publish(bus, [many_times_a_day(slot, limited, max_instances=2), *[once_a_day(slot)] * free])
+        await settled(bus, limited + free)
+        still_before(slot)
+        await settled(bus, limited + free, done_until=slot)
+        runs = Counter(record.value.pipeline for record in await RunStore(bus).records.items())
+        refused = Counter(skip.pipeline for skip in await all_skips(bus))
+    assert runs.pop(PipelineName("p0")) == 2
+    assert refused == {"p0": limited - 2}
+    assert runs == {f"p{number}": 1 for number in range(1, free + 1)}
