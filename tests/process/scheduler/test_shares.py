@@ -125,6 +125,25 @@ async def test_each_slot_of_an_instant_is_one_run_though_the_bus_stops_amid_thei
 
 
 @pytest.mark.slow
+async def test_slots_that_passed_while_no_scheduler_was_there_are_made_up_once_each(
+    server: tuple[BusServer, str],
+) -> None:
+    """All schedulers come back at the same time, and each finds all slots missed."""
+    pipelines = 1_000
+    async with connect(server[1], name="test") as bus, schedulers(server) as services:
+        slot = an_instant()
+        names = await publish(bus, [once_a_day(slot)] * pipelines)
+        await settled(bus, pipelines)
+        still_before(slot)
+        await asyncio.gather(*(service.terminate() for service in services))
+        await asyncio.sleep(max(0.0, (slot - now()).total_seconds()) + 1)
+        assert not await RunStore(bus).records.items()
+        await asyncio.gather(*(service.start() for service in services))
+        await settled(bus, pipelines, done_until=slot)
+        await each_slot_is_one_run(bus, names, slot)
+
+
+@pytest.mark.slow
 async def test_slots_of_one_pipeline_at_one_instant_exceed_its_ceiling_by_a_bounded_number(
     server: tuple[BusServer, str],
 ) -> None:
