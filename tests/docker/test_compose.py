@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.tls_bus import Authority
 
 pytestmark = pytest.mark.docker
@@ -67,12 +68,6 @@ def eventually(look: Callable[[], T | None], what: str) -> T:
         assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
         time.sleep(LOOK_S)
     return found
-
-
-def free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 class Deployment:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.installation import Installation
+from tests.support.ports import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs/mqtt.md").read_text()
 MAIN = """
@@ -49,12 +49,6 @@ def _example(language: str, words: str) -> str:
     return str(found)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _python(there: Installation, text: str, port: int) -> None:
     code = text.replace("1883", str(port))
     done = subprocess.run(
@@ -77,7 +71,7 @@ def _runs(there: Installation, count: int) -> dict[str, dict[str, Any]]:
 
 def test_a_message_of_a_device_starts_a_run(tmp_path: Path) -> None:
     """Odd topics and bodies reach the bus as the page says, and no topic is a subject of Fast-Flow's."""
-    port = _free_port()
+    port = free_port()
     with Installation(tmp_path) as there:
         there.add("hot", MAIN, **json.loads(_example("json", "triggers")))
         there.start("--mqtt-port", str(port))

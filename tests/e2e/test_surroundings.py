@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -311,6 +312,19 @@ def test_all_wrong_settings_are_explained_at_once(folder: Path) -> None:
     assert "RUNNER_SLOTS" in done.stderr
     assert "FASTFLOW_NO_SUCH" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("taken", ["dashboard", "bus"])
+def test_a_port_of_another_program_is_explained_or_avoided(folder: Path, taken: str) -> None:
+    """A named one is refused; that of the last bus is replaced."""
+    if taken == "dashboard":
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            assert_sentence(up(folder, "--port", str(other.getsockname()[1])), "Address already in use", "--port")
+        return
+    assert_works(folder, around=[])
+    port = int((folder / ".fastflow" / "bus.url").read_text().rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        assert_works(folder, around=[])
 
 
 @pytest.mark.parametrize("address", ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "nonsense"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.runs.run import RunStatus
 from tests.support.corruption import Corrupt, corrupt, fresh_dice
 from tests.support.gateway import TOKEN, Client
+from tests.support.ports import free_port
 from tests.support.processes import BusServer, Service
 from tests.support.profile import lasting
 from tests.support.system import System
@@ -66,8 +66,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
     """A bus that can be killed, a service of each kind as a process, and a pipeline ``good``."""
     server = BusServer(folder / "bus")
     url = await server.start()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     root = folder / "pipelines"
     (root / "good").mkdir(parents=True)
     (root / "good" / "main.py").write_text("print('good')\n")

@@ -17,6 +17,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.service.lifecycle import EXIT_FAILURE
 from tests.support.gateway import TOKEN
+from tests.support.ports import free_port
 from tests.support.processes import BusServer, Service
 from tests.support.profile import lasting
 
@@ -24,11 +25,6 @@ NAMES = ("syncer", "scheduler", "runner", "gateway")
 WITHIN_S = 300.0
 KILLS = lasting(3, long=20)
 LOOK_S = 0.05
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def a_service(name: str, url: str, folder: Path, **environ: str) -> Service:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
@@ -16,6 +15,7 @@ from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.errors import FastFlowError
+from tests.support.ports import free_ports
 from tests.support.processes import BusServer, _die_with_parent
 
 SERVERS = 3
@@ -39,7 +39,7 @@ class Cluster(BusServer):
         super().__init__(directory)
         self._folder = directory
         self._users = users_in(directory / "bus.users")
-        self._ports = [_free_ports(3) for _ in range(SERVERS)]
+        self._ports = [free_ports(3) for _ in range(SERVERS)]
         self._servers: list[Process | None] = [None] * SERVERS
         hosts = ",".join(f"nats://127.0.0.1:{ports[0]}" for ports in self._ports)
         self.url = hosts.replace("nats://", f"nats://{ADMIN}:{self._users.admin_password}@")
@@ -98,14 +98,3 @@ class Cluster(BusServer):
         for number, server in enumerate(self._servers):
             if server is not None and server.returncode is None:
                 await self.kill_one(number)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fastflow.local.bus_users import quoted
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX
+from tests.support.ports import free_port
 from tests.support.processes import _die_with_parent
 
 ACCOUNTS = 40
@@ -68,7 +69,7 @@ class SharedBus:
         self._servers += 1
         folder = self._directory / f"server-{self._servers}"
         folder.mkdir(parents=True)
-        port, password = _free_port(), secrets.token_hex(8)
+        port, password = free_port(), secrets.token_hex(8)
         names = [f"test{number}" for number in range(ACCOUNTS)]
         accounts = "\n".join(_ACCOUNT.format(name=name, password=password) for name in names)
         config = folder / "bus.conf"
@@ -95,12 +96,6 @@ class SharedBus:
             assert time.monotonic() < deadline, f"no answer from nats-server within {START_S:g} s"
             time.sleep(0.01)
         self._free = [f"nats://{name}:{password}@127.0.0.1:{port}" for name in names]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool:

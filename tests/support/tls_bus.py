@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fastflow.local.bus_users import Users, config, quoted, users_in
-from tests.support.cluster import _free_ports
+from tests.support.ports import free_port
 from tests.support.processes import _die_with_parent
 
 START_S = 20.0
@@ -76,7 +76,7 @@ async def tls_bus(folder: Path) -> AsyncIterator[TlsBus]:
     """Run a server with users and without streams. All files are below *folder*."""
     authority = Authority(folder / "authority.pem")
     certificate = authority.sign(folder / "server.pem")
-    (port,) = _free_ports(1)
+    port = free_port()
     users = users_in(folder / "users")
     files = {"cert_file": certificate, "key_file": certificate, "ca_file": authority.path}
     named = ", ".join(f"{name}: {quoted(str(path))}" for name, path in files.items())

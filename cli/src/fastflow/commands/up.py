@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -24,11 +25,11 @@ from fastflow.local.nats_server import USERS, embedded_bus
 from fastflow.local.plan import (
     UpOptions,
     UpPlan,
-    check_port,
     dashboard,
     make_plan,
     with_values,
 )
+from fastflow.local.ports import check_port, taken_port
 from fastflow.local.surroundings import check_machine
 from fastflow.remote.session import login_link
 from fastflow.terminal.output import drop_output
@@ -79,10 +80,9 @@ def up(
     plan = make_plan(options, os.environ, here=_here())
     with datadir.held(plan.data_dir):
         check_machine(plan.data_dir, now=now())
-        check_port(plan.host, plan.port)
         if plan.mqtt_port is not None:
             check_port("127.0.0.1", plan.mqtt_port, options="--mqtt-port")
-        asyncio.run(_up(plan, early))
+        asyncio.run(_taking_port(plan, early))
 
 
 def _here() -> Path:
@@ -94,7 +94,12 @@ def _here() -> Path:
         ) from None
 
 
-async def _up(plan: UpPlan, early: list[int]) -> None:
+async def _taking_port(plan: UpPlan, early: list[int]) -> None:
+    async with taken_port(plan.host, plan.port) as (port, sockets):
+        await _up(plan.at(port), early, sockets)
+
+
+async def _up(plan: UpPlan, early: list[int], sockets: Sequence[socket.socket]) -> None:
     began = time.monotonic()
     stop = asyncio.Event()
     _stop_on_signals(stop, early)
@@ -121,7 +126,7 @@ async def _up(plan: UpPlan, early: list[int]) -> None:
         async with asyncio.TaskGroup() as group:
             greeter = group.create_task(_greet(plan, url, token, ready, began), name="greeter")
             parter = group.create_task(_part(plan, url, stop, leave_running=leave_running), name="parter")
-            await all_in_one.run(parts, url, stop, ready.set, seeds=seeds)
+            await all_in_one.run(parts, url, stop, ready.set, seeds=seeds, sockets=sockets)
             greeter.cancel()
             parter.cancel()
     _say("Stopped.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -81,7 +82,13 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None], address: st
 
 
 async def run(
-    all_parts: list[ServicePart], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
+    all_parts: list[ServicePart],
+    url: str,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    *,
+    seeds: Mapping[User, str],
+    sockets: Sequence[socket.socket],
 ) -> None:
     """Run every part on its own bus connection until *stop* is set; call *ready* once all of them can work.
 
@@ -94,6 +101,7 @@ async def run(
         stop: Set it to end all parts.
         ready: Called once.
         seeds: The NKEY of each service's user, if the bus knows them; else *url* has the credentials.
+        sockets: Where the gateway listens.
 
     Raises:
         ExceptionGroup: Everything that went wrong.
@@ -107,8 +115,12 @@ async def run(
 
     def told(part: ServicePart) -> ServicePart:
         """The gateway reports ready when all services are."""
-        serve = functools.partial(fastflow_gateway.app.serve, still_starting=lambda: frozenset(starting))
-        return part._replace(serve=serve) if part.name == User.GATEWAY.value else part
+        if part.name != User.GATEWAY.value:
+            return part
+        serve = fastflow_gateway.app.serve
+        return part._replace(
+            serve=functools.partial(serve, still_starting=lambda: frozenset(starting), sockets=sockets)
+        )
 
     async with asyncio.TaskGroup() as group:
         tasks = [

@@ -14,6 +14,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
 
 from fastflow_contracts.bus.streams import MIB
 from fastflow_contracts.errors import FastFlowError
@@ -22,7 +25,6 @@ from fastflow_contracts.log import get_logger
 log = get_logger(__name__)
 
 START_S = 15.0
-ANSWER_S = 2.0
 STOP_S = 10.0
 AGAIN_S = 1.0
 """Pause after a failed start."""
@@ -40,20 +42,36 @@ class BusFailed(FastFlowError):
     """The embedded server did not start."""
 
 
+class PortTaken(BusFailed):
+    """Another program listens on its port."""
+
+
+class _Ports(msgspec.Struct):
+    """What the server reports once it listens: addresses like ``nats://127.0.0.1:4222``."""
+
+    nats: list[str] = []
+
+
 class NatsProcess:
     """The child process."""
 
-    def __init__(self, config: Path, port: int, log_path: Path) -> None:
-        """*config*: its configuration, in the folder that it works in."""
+    def __init__(self, config: Path, log_path: Path) -> None:
+        """*config*: its configuration, in the folder that it works in, where it also reports its ports."""
         self._config = config
-        self._port = port
         self._log_path = log_path
         self._process: asyncio.subprocess.Process | None = None
         self._log_read = 0
         self._was_full = False
 
-    async def start(self) -> None:
-        """Start the server and wait until it answers on its port."""
+    async def start(self) -> int:
+        """Start the server, wait until it listens, and return its port.
+
+        Raises:
+            PortTaken: Another program has the port.
+            BusFailed: It did not start.
+        """
+        for former in self._reports():
+            former.unlink(missing_ok=True)
         is_long = self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX
         self._was_full = False
         with self._log_path.open("wb" if is_long else "ab") as log_file:
@@ -77,10 +95,23 @@ class NatsProcess:
                 ) from None
         deadline = asyncio.get_running_loop().time() + START_S
         while self._process.returncode is None and asyncio.get_running_loop().time() < deadline:
-            if await _answers(self._port):
-                return
+            if port := self._port():
+                return port
             await asyncio.sleep(0.02)
-        raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (full log: {self._log_path})")
+        complaint = self._complaint()
+        kind = PortTaken if "address already in use" in complaint else BusFailed
+        raise kind(f"the embedded NATS server did not start: {complaint} (full log: {self._log_path})")
+
+    def _port(self) -> int | None:
+        """Return the port that this very server reports; another program may answer on the port of the last time."""
+        for report in self._reports():
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                ports = msgspec.json.decode(report.read_bytes(), type=_Ports)
+                return urlsplit(ports.nats[0]).port if ports.nats else None
+        return None
+
+    def _reports(self) -> list[Path]:
+        return list(self._config.parent.glob("nats-server_*.ports"))
 
     def _complaint(self) -> str:
         """Return the most useful line of its log."""
@@ -154,17 +185,3 @@ def _binary() -> Path:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-async def _answers(port: int) -> bool:
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            return (await reader.readline()).startswith(b"INFO")
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,18 +17,21 @@ from fastflow.local.bus_users import DEVICE_STORE_BYTES, OUTSIDE, quoted, users_
 from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
-from fastflow.local.nats_process import STOP_S, NatsProcess
+from fastflow.local.nats_process import STOP_S, NatsProcess, PortTaken
 from fastflow_contracts.bus.access.accounts import STREAMS_ACCOUNT
 from fastflow_contracts.bus.access.address import with_login
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 
 USERS = "bus.users"
+ANY_PORT = -1
+"""The server takes a free port itself: one that was chosen for it may be gone by then."""
 
 # Paths are relative to the server's working folder: no character of the data folder's path is parsed.
 _CONFIG = """\
 server_name: fastflow
 listen: "127.0.0.1:{port}"
+ports_file_dir: "."
 max_payload: {payload}
 max_pending: {pending}
 write_deadline: "10s"
@@ -68,12 +70,10 @@ async def embedded_bus(
     config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
     await _former_ended(pid_file, config)
     _move_former_streams(directory / "bus" / "jetstream")
-    former_port = _former_port(url_file)
     users = users_in(directory / USERS, with_devices=mqtt_port is not None)
-    port = port or (former_port if former_port and _is_free(former_port) else _free_port())
-    write_private(
-        config,
-        _CONFIG.format(
+
+    def configure(port: int) -> None:
+        text = _CONFIG.format(
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
@@ -82,12 +82,21 @@ async def embedded_bus(
             sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX + (0 if mqtt_port is None else DEVICE_STORE_BYTES),
             memory_bytes=256 * MIB,
-        ),
-    )
-    server = NatsProcess(config, port, directory / "bus.log")
+        )
+        write_private(config, text)
+
+    server = NatsProcess(config, directory / "bus.log")
     keeper: asyncio.Task[None] | None = None
     try:
-        await server.start()
+        configure(port or _former_port(url_file) or ANY_PORT)
+        try:
+            port = await server.start()
+        except PortTaken:
+            if port:
+                raise
+            configure(ANY_PORT)
+            port = await server.start()
+        configure(port)  # for its restarts: clients come back to this port
         address = f"nats://127.0.0.1:{port}"
         url = with_login(address, ADMIN, users.admin_password)
         write_private(url_file, url + "\n")
@@ -139,19 +148,3 @@ def _runs_with(pid: int, config: Path) -> bool:
         return os.fsencode(config.absolute()) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

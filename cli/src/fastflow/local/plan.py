@@ -57,6 +57,7 @@ class UpPlan(NamedTuple):
     data_dir: Path
     host: str
     port: int
+    """0: any free one."""
     nats_url: str | None
     """None: an embedded bus."""
     source: str
@@ -66,6 +67,10 @@ class UpPlan(NamedTuple):
     mqtt_port: int | None = None
     """Port of the embedded bus for devices on MQTT; None: there are none."""
 
+    def at(self, port: int) -> UpPlan:
+        """The plan with the *port* that was taken."""
+        return self._replace(port=port, environ={**self.environ, "FASTFLOW_PORT": str(port)})
+
 
 def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> UpPlan:
     """Make the plan; options win over the environment. Raises ``BadUsage`` or ``NoSuchThing`` with advice."""
@@ -74,7 +79,6 @@ def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> 
     _check_text(data_dir)
     host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
     port = options.port if options.port is not None else _port(environ.get("FASTFLOW_PORT"))
-    port = port or _free_port(host)
     source, chosen = _source(options.pipelines_dir, environ, here)
     folder_hash = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
     settled = {
@@ -112,27 +116,6 @@ def dashboard(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def check_port(host: str, port: int, *, options: str = "--port or --host") -> None:
-    """Raise ``BadUsage`` if the address cannot be used. Called before anything starts.
-
-    Args:
-        host: The address.
-        port: The port.
-        options: Which options choose another one.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if family is socket.AF_INET6 and not _has_ipv6():
-        raise BadUsage(f"cannot listen on {host}: this machine has no IPv6; choose an IPv4 address with --host.")
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise BadUsage(
-                f"cannot listen on {host} port {port} ({error.strerror}); choose another with {options}."
-            ) from None
-
-
 def _check_text(folder: Path) -> None:
     try:
         str(folder).encode()
@@ -152,16 +135,6 @@ def _check_address(url: str) -> None:
                 "the address of the bus cannot be read; it looks like nats://user:password@host:4222. Percent-encode "
                 "characters such as / and # in the password, or use FASTFLOW_NATS_USER and FASTFLOW_NATS_PASSWORD."
             )
-
-
-def _has_ipv6() -> bool:
-    """Whether ``::1`` works. A kernel without IPv6 addresses still accepts ``::``, but no client can connect."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple[str, dict[str, str]]:
@@ -186,15 +159,6 @@ def _port(text: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
         raise BadUsage(f"FASTFLOW_PORT {text!r} is not a port; give a number up to 65535, or 0 for any free port.")
     return int(text)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            raise BadUsage(f"cannot listen on {host} ({error.strerror}); choose another with --host.") from None
-        return int(probe.getsockname()[1])
 
 
 def _host_token() -> str:

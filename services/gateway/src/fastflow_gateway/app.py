@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.compression import compress
 from fastflow_gateway.http.connections import CONNECTIONS, Connections
 from fastflow_gateway.http.listener import connections_room, listening
+from fastflow_gateway.http.listener import open_sockets as open_sockets  # for those who call `serve`
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
@@ -121,9 +123,13 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def gateway(
-    settings: GatewaySettings, bus: Bus, *, still_starting: StillStarting | None = None
+    settings: GatewaySettings,
+    bus: Bus,
+    *,
+    still_starting: StillStarting | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[str]:
-    """Run a gateway; yield its URL once it listens and has caught up with the bus. *still_starting*: see ``serve``."""
+    """Run a gateway; yield its URL once it listens and has caught up with the bus. Arguments: see ``serve``."""
     check(settings)
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
@@ -141,7 +147,7 @@ async def gateway(
                 followers=followers,
                 still_starting=still_starting,
             )
-            async with _listening(app, settings) as url:
+            async with _listening(app, settings, sockets) as url:
                 await model.caught_up()
                 _keep_from_collector()
                 async with answering_calls(app):
@@ -157,6 +163,7 @@ async def serve(
     ready: Callable[[], None],
     *,
     still_starting: StillStarting | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> None:
     """Answer requests until *stop* is set; then end the open streams.
 
@@ -166,11 +173,16 @@ async def serve(
         stop: Ends it.
         ready: Called once it answers.
         still_starting: Where one process is the whole installation: which of its services are not ready yet.
+        sockets: Where to listen, open already; closed after *stop*, and left open for the next call after an error.
+            Default: at the address of the settings.
     """
-    async with gateway(settings, bus, still_starting=still_starting) as url:
+    async with gateway(settings, bus, still_starting=still_starting, sockets=sockets) as url:
         log.info("address opened", url=url)
         ready()
         await until_stopped(stop, bus=bus)
+    if stop.is_set():
+        for each in sockets:
+            each.close()
 
 
 @contextlib.asynccontextmanager
@@ -184,7 +196,9 @@ async def waiting(settings: GatewaySettings) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
+async def _listening(
+    app: web.Application, settings: GatewaySettings, sockets: Sequence[socket.socket] = ()
+) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
     connections = app[CONNECTIONS]
     await runner.setup()
@@ -197,11 +211,14 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
 
     try:
         async with contextlib.AsyncExitStack() as stack:
-            opening = listening(settings.host, settings.port, connections, protocol)
-            try:
-                host, port = await stack.enter_async_context(opening)
-            except OSError as error:
-                raise CannotListen(settings.host, settings.port, error) from error
+            if not sockets:
+                try:
+                    sockets = await open_sockets(settings.host, settings.port)
+                except OSError as error:
+                    raise CannotListen(settings.host, settings.port, error) from error
+                for each in sockets:
+                    stack.enter_context(each)
+            host, port = await stack.enter_async_context(listening(sockets, connections, protocol))
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         await runner.cleanup()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.permissions import ADMIN_INBOX, DEVICE
 from fastflow_contracts.bus.streams import bucket_stream
+from tests.support.ports import free_port
 
 WAIT_S = 30.0
 
@@ -70,9 +70,7 @@ def device(port: int, password: str, *, name: str = "one") -> Iterator[tuple[Dev
 @asynccontextmanager
 async def listening(folder: Path) -> AsyncIterator[tuple[Bus, int, str]]:
     """Yield the administrator's bus, with all its streams, the port for devices, and their password."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     async with (
         embedded_bus(folder, mqtt_port=port, sync="2m") as url,
         connect(url, name="test", inbox=ADMIN_INBOX) as bus,

@@ -29,7 +29,7 @@ from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.permissions import ADMIN, User, grant, inbox
 from fastflow_contracts.bus.pull import Pull
 from fastflow_contracts.bus.streams import STREAMS, bucket_stream, ensure
-from tests.support.cluster import _free_ports
+from tests.support.ports import free_port
 from tests.wire.contracts.bus.test_permissions import WHO, _may
 
 PREY: Final = (
@@ -227,7 +227,7 @@ async def test_only_a_gateway_and_the_administrator_drain_a_runner(street: Stree
 
 async def test_requests_leave_nothing_on_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server remembers where each answer between accounts goes. It forgets that with the answer, or the inbox."""
-    (port,) = _free_ports(1)
+    port = free_port()
     monkeypatch.setattr(nats_server, "_CONFIG", f'{nats_server._CONFIG}http: "127.0.0.1:{port}"\n')
     async with _street(tmp_path) as street:
         scheduler, outside = street.users[User.SCHEDULER], street.users[User.OUTSIDE]

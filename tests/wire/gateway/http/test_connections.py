@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_gateway.app import gateway, open_sockets
 from fastflow_gateway.http import protocol
+from fastflow_gateway.settings import GatewaySettings
 from tests.support.gateway import ANSWER_S, TOKEN, Client, running_gateway, say, store
 from tests.support.records import a_run
 
@@ -187,3 +189,22 @@ async def test_a_client_that_does_not_read_is_dropped(bus: Bus, monkeypatch: pyt
         await until(is_open)
         await until(is_gone)
         deaf.close()
+
+
+async def test_a_gateway_starts_again_on_the_sockets_of_its_caller(bus: Bus) -> None:
+    """They stay open for the next one; a connection between the two waits, and is answered by the next."""
+    settings = GatewaySettings(admin_token=TOKEN)
+    sockets = await open_sockets("localhost", 0)
+    assert len({each.getsockname()[1] for each in sockets}) == 1
+    port = sockets[0].getsockname()[1]
+    async with gateway(settings, bus, sockets=sockets) as url:
+        assert url.endswith(f":{port}")
+    reader, writer = await asyncio.open_connection("localhost", port)
+    writer.write(HEALTH)
+    async with gateway(settings, bus, sockets=sockets):
+        assert await status(reader) == 200
+        writer.close()
+    for each in sockets:
+        each.close()
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await asyncio.open_connection("localhost", port)

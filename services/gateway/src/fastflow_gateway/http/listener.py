@@ -12,7 +12,7 @@ import contextlib
 import errno
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from fastflow_contracts.log import get_logger
@@ -59,14 +59,10 @@ def connections_room(wanted: int) -> int:
 
 @contextlib.asynccontextmanager
 async def listening(
-    host: str, port: int, connections: Connections, protocol: Callable[[], asyncio.Protocol]
+    sockets: Sequence[socket.socket], connections: Connections, protocol: Callable[[], asyncio.Protocol]
 ) -> AsyncIterator[tuple[str, int]]:
-    """Accept connections at *host* and *port*; yield the address and the port of the first socket.
-
-    Raises ``OSError`` if the address cannot be used.
-    """
+    """Accept connections at *sockets*, which stay open; yield the address and the port of the first one."""
     async with contextlib.AsyncExitStack() as stack:
-        sockets = [stack.enter_context(each) for each in await _sockets(host, port)]
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [group.create_task(_accept(each, connections, protocol), name="accept") for each in sockets]
         tasks.append(group.create_task(_sweep(connections), name="sweep"))
@@ -77,8 +73,16 @@ async def listening(
                 each.cancel()
 
 
-async def _sockets(host: str, port: int) -> list[socket.socket]:
-    """Where to listen. ``::`` means every address, IPv4 too."""
+async def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """Listen at every address of *host*: a connection waits until ``listening`` accepts it.
+
+    Args:
+        host: ``::`` means every address, IPv4 too.
+        port: 0 = any free one, the same at every address.
+
+    Raises:
+        OSError: An address cannot be used.
+    """
     if host == ANY_IPV6 and socket.has_dualstack_ipv6():
         made = socket.create_server((ANY_IPV6, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
         made.setblocking(False)
@@ -88,9 +92,10 @@ async def _sockets(host: str, port: int) -> list[socket.socket]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+        for family, _, _, _, (name, _, *scope) in dict.fromkeys(found):
+            sockets.append(socket.create_server((name, port, *scope), family=family, backlog=BACKLOG))
             sockets[-1].setblocking(False)
+            port = sockets[0].getsockname()[1]
     except OSError:
         for each in sockets:
             each.close()
