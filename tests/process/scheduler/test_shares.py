@@ -1,12 +1,13 @@
-"""Many schedules share an instant, and three schedulers share them: each slot is one run, even if one dies."""
+"""Many schedules share an instant, and three schedulers share them: each slot is one run, whatever happens."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -17,19 +18,17 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.clock import now
-from fastflow_contracts.names import check_name
-from fastflow_contracts.pipelines.format.spec import PipelineSpec
-from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.store import RunStore
-from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_scheduler.starting.starter import CREATING_MAX, CREATING_OF_PIPELINE_MAX
+from tests.support.chains import all_skips
+from tests.support.instants import many_times_a_day, once_a_day, publish, settled, some_created
 from tests.support.processes import BusServer, Service
-from tests.support.records import a_bundle
 
-PIPELINES = 400
+SCHEDULERS = 3
 LEAD_S = 40.0
 """Until the instant; all schedules are settled long before."""
-WITHIN_S = 240.0
+CEILING = 100
 
 
 @pytest.fixture
@@ -45,77 +44,140 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[BusServer, str]]:
         await server.end()
 
 
-async def publish(bus: Bus, slot: datetime) -> None:
-    """Publish pipelines whose first slot is *slot*."""
-    bundle, store = a_bundle(main_py="print()"), PipelineStore(bus)
-
-    async def one(number: int) -> None:
-        spec = PipelineSpec(schedule_interval_seconds=86_400, schedule_start=slot)
-        live = Version(bundle=bundle.sha256, spec=spec, live_since=now())
-        record = PipelineRecord(name=check_name(f"p{number}"), live=live, seen_at=now())
-        await store.records.put(record.name, record, expect=0)
-
-    await asyncio.gather(*map(one, range(PIPELINES)))
-
-
-async def states(bus: Bus, *, done_until: datetime | None = None) -> None:
-    """Return when all schedules are settled, or done."""
-    done = set()
-    async with asyncio.timeout(WITHIN_S), aclosing(ScheduleStore(bus).states.follow()) as batches:
-        async for batch in batches:
-            for change in batch.changes:
-                if change.value is not None and (done_until is None or change.value.done_until >= done_until):
-                    done.add(change.name)
-            if len(done) == PIPELINES:
-                return
+@asynccontextmanager
+async def schedulers(server: tuple[BusServer, str], **settings: str) -> AsyncIterator[list[Service]]:
+    bus_server, url = server
+    environ = {"FASTFLOW_NATS_URL": url, "FASTFLOW_NATS_CREDENTIALS": bus_server.credentials("scheduler")}
+    services = [Service("scheduler", environ | {"LOG_LEVEL": "INFO"} | settings) for _ in range(SCHEDULERS)]
+    try:
+        for service in services:
+            await service.start()
+        yield services
+    finally:
+        for service in services:
+            if service.is_running:
+                await service.terminate()
 
 
-async def created(bus: Bus) -> None:
-    """Return when the first run exists."""
-    async with asyncio.timeout(WITHIN_S), aclosing(RunStore(bus).records.follow()) as batches:
-        async for batch in batches:
-            if batch.changes:
-                return
+def an_instant(*, lead_s: float = LEAD_S) -> datetime:
+    return (now() + timedelta(seconds=lead_s)).replace(microsecond=0)
+
+
+def still_before(slot: datetime) -> None:
+    assert now() < slot - timedelta(seconds=2), "this machine is too busy to set up the instant"
 
 
 def started_by(service: Service) -> int:
     return Counter(json.loads(line).get("event") for line in service.log if line.startswith("{"))["run created"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before", "amid"])
-async def test_each_slot_of_an_instant_is_one_run_though_a_scheduler_is_killed(
-    server: tuple[BusServer, str], moment: Literal["before", "amid"]
-) -> None:
-    """The others take over its share within seconds, because it beats no more."""
-    bus_server, url = server
-    environ = {"FASTFLOW_NATS_URL": url, "FASTFLOW_NATS_CREDENTIALS": bus_server.credentials("scheduler")}
-    services = [Service("scheduler", environ | {"LOG_LEVEL": "INFO"}) for _ in range(3)]
-    victim, *others = services
-    slot = (now() + timedelta(seconds=LEAD_S)).replace(microsecond=0)
-    async with connect(url, name="test") as bus:
-        try:
-            for service in services:
-                await service.start()
-            await publish(bus, slot)
-            await states(bus)
-            assert now() < slot - timedelta(seconds=2), "this machine is too busy to set up the instant"
-            if moment == "before":
-                await asyncio.sleep((slot - now()).total_seconds() - 0.5)
-                await victim.kill()
-            else:
-                await created(bus)
-                await victim.kill()
-            await states(bus, done_until=slot)
-            runs = await RunStore(bus).records.items()
-            history = (await bus.stream(streams.bucket_stream(subjects.RUNS))).state.messages
-        finally:
-            for service in services:
-                if service.is_running:
-                    await service.terminate()
-    assert Counter(record.value.pipeline for record in runs) == {f"p{number}": 1 for number in range(PIPELINES)}
+async def each_slot_is_one_run(bus: Bus, names: list[PipelineName], slot: datetime) -> None:
+    runs = await RunStore(bus).records.items()
+    history = (await bus.stream(streams.bucket_stream(subjects.RUNS))).state.messages
+    assert Counter(record.value.pipeline for record in runs) == dict.fromkeys(names, 1)
     assert {record.value.order.scheduled_for for record in runs} == {slot}
-    assert history == PIPELINES  # each record was written once
-    assert sum(map(started_by, others))
-    if moment == "before":
-        assert started_by(victim) == 0
+    assert history == len(names)  # each record was written once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "pipelines", "lead_s"), [("before", 400, 40), ("amid", 400, 40), ("amid", SCHEDULERS * CREATING_MAX, 90)]
+)
+async def test_each_slot_of_an_instant_is_one_run_though_a_scheduler_is_killed(
+    server: tuple[BusServer, str], moment: Literal["before", "amid"], pipelines: int, lead_s: int
+) -> None:
+    """The others take over its share within seconds, because it beats no more; also when its batches are full."""
+    async with connect(server[1], name="test") as bus, schedulers(server) as (victim, *others):
+        slot = an_instant(lead_s=lead_s)
+        names = await publish(bus, [once_a_day(slot)] * pipelines)
+        await settled(bus, pipelines)
+        still_before(slot)
+        if moment == "before":
+            await asyncio.sleep((slot - now()).total_seconds() - 0.5)
+        else:
+            await some_created(bus)
+        await victim.kill()
+        await settled(bus, pipelines, done_until=slot)
+        await each_slot_is_one_run(bus, names, slot)
+        assert sum(map(started_by, others))
+        if moment == "before":
+            assert started_by(victim) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped_s", [3, 12])
+async def test_each_slot_of_an_instant_is_one_run_though_the_bus_stops_amid_their_batches(
+    server: tuple[BusServer, str], stopped_s: int
+) -> None:
+    """Requests wait for a short pause. In a long one they time out, and are safely repeated."""
+    pipelines = 2_000
+    async with connect(server[1], name="test") as bus, schedulers(server):
+        slot = an_instant(lead_s=60)
+        names = await publish(bus, [once_a_day(slot)] * pipelines)
+        await settled(bus, pipelines)
+        still_before(slot)
+        await some_created(bus)
+        server[0].signal(signal.SIGSTOP)
+        await asyncio.sleep(stopped_s)
+        server[0].signal(signal.SIGCONT)
+        await settled(bus, pipelines, done_until=slot)
+        await each_slot_is_one_run(bus, names, slot)
+
+
+@pytest.mark.slow
+async def test_slots_that_passed_while_no_scheduler_was_there_are_made_up_once_each(
+    server: tuple[BusServer, str],
+) -> None:
+    """All schedulers come back at the same time, and each finds all slots missed."""
+    pipelines = 1_000
+    async with connect(server[1], name="test") as bus, schedulers(server) as services:
+        slot = an_instant()
+        names = await publish(bus, [once_a_day(slot)] * pipelines)
+        await settled(bus, pipelines)
+        still_before(slot)
+        await asyncio.gather(*(service.terminate() for service in services))
+        await asyncio.sleep(max(0.0, (slot - now()).total_seconds()) + 1)
+        assert not await RunStore(bus).records.items()
+        await asyncio.gather(*(service.start() for service in services))
+        await settled(bus, pipelines, done_until=slot)
+        await each_slot_is_one_run(bus, names, slot)
+
+
+@pytest.mark.slow
+async def test_slots_of_one_pipeline_at_one_instant_exceed_its_ceiling_by_a_bounded_number(
+    server: tuple[BusServer, str],
+) -> None:
+    """Each scheduler may create so many beyond those that it knows. The others are refused, and kept as skips."""
+    slots = 800  # each settles by reading the record that has all of them
+    async with (
+        connect(server[1], name="test") as bus,
+        schedulers(server, FASTFLOW_WAITING_RUNS_MAX=str(CEILING)),
+    ):
+        slot = an_instant(lead_s=80)
+        await publish(bus, [many_times_a_day(slot, slots)])
+        await settled(bus, slots)
+        still_before(slot)
+        await settled(bus, slots, done_until=slot)
+        runs = len(await RunStore(bus).records.items())
+        refused = len(await all_skips(bus))
+    assert runs + refused == slots
+    assert CEILING <= runs <= SCHEDULERS * (CEILING + CREATING_OF_PIPELINE_MAX)
+
+
+@pytest.mark.slow
+async def test_slots_of_one_instant_keep_an_exact_limit_while_others_share_their_requests(
+    server: tuple[BusServer, str],
+) -> None:
+    """What goes together is no way around ``max_instances``."""
+    limited, free = 300, 600
+    async with connect(server[1], name="test") as bus, schedulers(server):
+        slot = an_instant()
+        await publish(bus, [many_times_a_day(slot, limited, max_instances=2), *[once_a_day(slot)] * free])
+        await settled(bus, limited + free)
+        still_before(slot)
+        await settled(bus, limited + free, done_until=slot)
+        runs = Counter(record.value.pipeline for record in await RunStore(bus).records.items())
+        refused = Counter(skip.pipeline for skip in await all_skips(bus))
+    assert runs.pop(PipelineName("p0")) == 2
+    assert refused == {"p0": limited - 2}
+    assert runs == {f"p{number}": 1 for number in range(1, free + 1)}

@@ -19,7 +19,8 @@ PipelineName = NewType("PipelineName", str)
 NAME_CHARACTERS_MAX = 64
 NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{NAME_CHARACTERS_MAX - 1}}}$"
 
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_-]+")
+_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9_-]")
 _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})*")
 _ESCAPED = re.compile(rb"=([0-9A-F]{2})")
 
@@ -43,13 +44,17 @@ def token(text: str) -> str:
     """Encode *text* as one token of a subject or key. Different texts give different tokens, and no token is empty."""
     if not text:
         return "="
-    return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
+    if _PLAIN_TEXT.fullmatch(text):
+        return text
+    return _NOT_PLAIN.sub(lambda byte: b"=%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")).decode()
 
 
 def text_of(encoded: str) -> str:
     """Return the text whose ``token`` is *encoded*. Raises ``BadToken``."""
     if encoded == "=":
         return ""
+    if _PLAIN_TEXT.fullmatch(encoded):
+        return encoded
     if encoded and _TOKEN.fullmatch(encoded):
         raw = _ESCAPED.sub(lambda escape: bytes([int(escape[1], 16)]), encoded.encode())
         try:

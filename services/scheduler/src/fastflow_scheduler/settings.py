@@ -59,8 +59,8 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_WAITING_RUNS_MAX",
-            "Most runs of one pipeline that wait for a runner or for a retry; more starts are refused. Many starts at "
-            "once may exceed it by about as many.",
+            "Most runs of one pipeline that wait for a runner or for a retry; more starts are refused. Starts at one "
+            "instant may exceed it by about 128 for each scheduler.",
             least=1,
         ),
     ] = WAITING_MAX

@@ -9,7 +9,7 @@ import pytest
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus, Put
-from fastflow_contracts.bus.errors import RevisionConflict, TooLarge
+from fastflow_contracts.bus.errors import RevisionConflict, TooLarge, Unavailable
 from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
 from fastflow_contracts.bus.subjects import INPUTS, PIPELINES, RUNS, SCHEDULES
@@ -151,3 +151,24 @@ async def test_many_reads_at_once_find_what_single_reads_find(bus: Bus) -> None:
         assert entry == alone
     assert [entry is None for entry in found[:250]] == [number == 3 for number in range(250)]
     assert found[250:300] == [None] * 50
+
+
+@pytest.mark.parametrize("others", [1, 2, GROUP_MAX + 1])
+async def test_a_task_that_is_cancelled_when_its_turn_comes_passes_it_on(bus: Bus, others: int) -> None:
+    """No turn is lost: those that wait behind it, and later ones, are answered."""
+    group = GroupCommit(bus, INPUTS, reads=False)
+    turns = [asyncio.create_task(group.put(Put(f"input.t{number}.r", b"{}", None))) for number in range(REQUESTS_MAX)]
+    await asyncio.sleep(0)
+    victims = [asyncio.create_task(group.put(Put(f"input.v{number}.r", b"{}", None))) for number in range(REQUESTS_MAX)]
+    await asyncio.sleep(0)
+    behind = [asyncio.create_task(group.put(Put(f"input.b{number}.r", b"{}", None))) for number in range(others)]
+    for turn, victim in zip(turns, victims, strict=True):
+        turn.add_done_callback(lambda _, victim=victim: victim.cancel())
+    async with asyncio.timeout(60):
+        results = await asyncio.gather(*turns, *behind, return_exceptions=True)
+        gone = await asyncio.gather(*victims, return_exceptions=True)
+        later = [await group.put(Put(f"input.l{number}.r", b"{}", 0)) for number in range(REQUESTS_MAX + 1)]
+    # One behind may have been in a victim's request: then its outcome is unknown, and it asks again.
+    assert not [each for each in results if not isinstance(each, int | Unavailable)]
+    assert all(isinstance(each, asyncio.CancelledError | int) for each in gone)
+    assert all(isinstance(each, int) for each in later)

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
 from fastflow_contracts.bus.answers import Unanswered, attempts, stored_sequence, translated
 from fastflow_contracts.bus.errors import NotStored, Rejected, RevisionConflict, TooLarge, Unavailable
+from fastflow_contracts.bus.nats_client import NatsClient
 from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream, stream_of
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
@@ -70,7 +70,7 @@ class Put(NamedTuple):
 class Bus:
     """One connection. Open it with ``connect``."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: NatsClient) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=ANSWER_S)
         self.closed = asyncio.Event()

@@ -144,7 +144,7 @@ async def _ask_once(bus: Bus, stream: str, request: dict[str, Any], silent_s: fl
     end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
     heard = asyncio.Event()
 
-    async def receive(msg: Msg) -> None:
+    def receive(msg: Msg) -> None:
         # Not by "Status": a publisher may have sent a header of that name.
         if "Nats-Sequence" in (msg.headers or {}):
             messages.append(StoredMessage(msg))
@@ -157,7 +157,7 @@ async def _ask_once(bus: Bus, stream: str, request: dict[str, Any], silent_s: fl
     # An inbox of its own: with its end the server forgets the request, which may have any number of answers.
     inbox = bus.client.new_inbox()
     try:
-        subscription = await bus.client.subscribe(inbox, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0)
+        subscription = await bus.client.hear(inbox, receive)
         bus.wake_on_reconnect.add(heard)
         try:
             await bus.client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)

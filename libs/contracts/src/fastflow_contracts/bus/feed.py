@@ -169,7 +169,7 @@ class _Alarm:
     async def __aenter__(self) -> _Alarm:
         self._bus.wake_on_reconnect.add(self._rang)
         with contextlib.suppress(nats.errors.Error):  # not connected: the feed looks by itself
-            self._subscription = await self._bus.client.subscribe(self._told_on, cb=self._ring)
+            self._subscription = await self._bus.client.hear(self._told_on, self._ring)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -189,7 +189,7 @@ class _Alarm:
                 await self._rang.wait()
         self._rang.clear()
 
-    async def _ring(self, msg: Msg) -> None:
+    def _ring(self, msg: Msg) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._newest = max(self._newest, int((msg.headers or {})["Nats-Sequence"]))
             self._pause = BEHIND_S

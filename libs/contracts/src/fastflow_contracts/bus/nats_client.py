@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from fastflow_contracts.bus.access import nkeys
 from fastflow_contracts.bus.errors import Rejected
@@ -23,6 +25,8 @@ LOOKS = 4
 ANSWER_S = 5
 """How long an answer may take."""
 NO_RESPONDERS = "503"
+KNOWN_BYTES_MAX = 64
+"""Longest name of a header to remember."""
 
 
 class NatsClient(Client):
@@ -33,8 +37,10 @@ class NatsClient(Client):
         self._seed = seed
         self._tls_only = tls_only
         self._requests = 0
-        self._answers_sid = 0
-        """The subscription of all answers; 0: none yet."""
+        self._answers_prefix = ""
+        """Of the subjects of all answers; empty: they are not subscribed yet."""
+        self._hearing: dict[int, Callable[[Msg], None]] = {}
+        """What receives the messages of a subscription at once, by its id."""
         if seed:
             # The client itself supports only the `nkeys` package; see our `nkeys`.
             self._public_nkey = nkeys.public_key(seed)
@@ -107,6 +113,23 @@ class NatsClient(Client):
         """
         return header_lines(raw)
 
+    async def hear(self, subject: str, receive: Callable[[Msg], None]) -> Subscription:
+        """As ``subscribe``, but *receive* gets each message at once, not through a queue and another task.
+
+        It must be quick: nothing else is read meanwhile. Its errors go where those of other callbacks go.
+        """
+        sid = self._sid + 1
+        self._hearing[sid] = receive
+        try:
+            return await self.subscribe(subject)
+        except BaseException:
+            self._hearing.pop(sid, None)
+            raise
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self._hearing.pop(sid, None)
+
     async def request(
         self,
         subject: str,
@@ -118,7 +141,7 @@ class NatsClient(Client):
         """As inherited, but with a plain timer: the original waits with ``wait_for``, which costs a second future, and
         loses a cancellation (see ``_kept``). *old_style* is ignored.
         """
-        if not self._answers_sid:
+        if not self._answers_prefix:
             await self._init_request_sub()
         loop = asyncio.get_running_loop()
         self._requests += 1
@@ -138,18 +161,23 @@ class NatsClient(Client):
 
     async def _init_request_sub(self) -> None:
         self._answers_prefix = f"{self.new_inbox()}."
-        self._answers_sid = self._sid + 1
-        await self.subscribe(f"{self._answers_prefix}*", cb=_drop)
+        await self.hear(f"{self._answers_prefix}*", self._answer)
+
+    def _answer(self, message: Msg) -> None:
+        answer = self._resp_map.get(message.subject.removeprefix(self._answers_prefix))
+        if answer is not None and not answer.done():
+            answer.set_result(message)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        """As inherited, but an answer goes to its request at once, not through a queue and another task."""
-        if sid != self._answers_sid:
+        """As inherited, but what is heard at once takes no queue and no task."""
+        if (receive := self._hearing.get(sid)) is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
-        answer = self._resp_map.get(subject[len(self._answers_prefix) :].decode("utf-8", "replace"))
-        if answer is not None and not answer.done():
-            found = await self._process_headers(headers)
-            answer.set_result(self._build_message(sid, subject, reply, data, found))
+        found = await self._process_headers(headers)
+        try:
+            receive(self._build_message(sid, subject, reply, data, found))
+        except Exception as error:  # the original stops reading the connection then
+            await self._error_cb(error)
 
     async def until_stuck(self) -> None:
         """Return when this client cannot talk to a server that answers others.
@@ -210,10 +238,8 @@ def header_lines(raw: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in raw.split(b"\r\n"):
         name, colon, value = line.partition(b":")
-        if colon and name.isascii():
-            key = name.strip().decode()
-            if not key or key.split() == [key]:  # no space within
-                found[key] = value.strip().decode("utf-8", "replace")
+        if colon and (key := (_known_name if len(name) <= KNOWN_BYTES_MAX else _name)(name)) is not None:
+            found[key] = value.strip().decode("utf-8", "replace")
     return found
 
 
@@ -222,8 +248,16 @@ def _give_up(answer: asyncio.Future[Msg]) -> None:
         answer.set_exception(nats.errors.TimeoutError())
 
 
-async def _drop(_: Msg) -> None:
-    """Never called: ``_process_msg`` takes all answers."""
+def _name(raw: bytes) -> str | None:
+    """Return the name of a header; None: that is none."""
+    if not raw.isascii():
+        return None
+    name = raw.strip().decode()
+    return name if not name or name.split() == [name] else None  # no space within
+
+
+_known_name = lru_cache(maxsize=256)(_name)
+"""The same few names come again and again."""
 
 
 async def _kept(step: Awaitable[T]) -> T:

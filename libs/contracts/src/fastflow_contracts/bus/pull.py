@@ -131,10 +131,7 @@ class Pull:
         # An inbox of its own: with its end the server forgets the request, which may have any number of answers.
         inbox = self._bus.client.new_inbox()
         try:
-            # No limits on the client's side: what may be under way is bounded by the batch of the one open request.
-            self._subscription = await self._bus.client.subscribe(
-                inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
-            )
+            self._subscription = await self._bus.client.hear(inbox, self._receive)
             await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=inbox)
         except nats.errors.Error:
             self.outstanding = 0  # not connected: _wait returns with the next connection
@@ -155,7 +152,7 @@ class Pull:
                 async with asyncio.timeout_at(self._heard_at + OVERDUE_S):
                     await self._arrived.wait()
 
-    async def _receive(self, msg: Msg) -> None:
+    def _receive(self, msg: Msg) -> None:
         self._heard_at = asyncio.get_running_loop().time()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith("$JS.ACK"):

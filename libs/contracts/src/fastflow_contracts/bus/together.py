@@ -19,7 +19,7 @@ from fastflow_contracts.bus.subjects import value_key, value_subject
 A = TypeVar("A")
 R = TypeVar("R")
 
-GROUP_MAX: Final = 128
+GROUP_MAX: Final = 256
 """Most reads or writes in one request. The server accepts a thousand."""
 GROUP_BYTES_MAX: Final = 1024 * 1024
 """Most bytes that one request writes, unless its first value is larger."""
@@ -125,18 +125,17 @@ class GroupGet:
 
 
 class _Asked(Generic[A, R]):
-    """What one task asks."""
+    """What one task asks. ``answer`` is None when the task is to ask for all that wait."""
 
-    __slots__ = ("answer", "is_taken", "what")
+    __slots__ = ("answer", "what")
 
     def __init__(self, what: A) -> None:
         self.what = what
-        self.is_taken = False
-        self.answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[tuple[R] | None] = asyncio.get_running_loop().create_future()
 
 
 class _Group(Generic[A, R]):
-    """The task that gets its turn asks for all that wait."""
+    """The task that gets its turn asks for all that wait. Most tasks only wait for their answers."""
 
     def __init__(
         self,
@@ -150,50 +149,74 @@ class _Group(Generic[A, R]):
         self._key = key
         self._size = size
         self._waiting: deque[_Asked[A, R]] = deque()
-        self._turns = asyncio.Semaphore(REQUESTS_MAX)
+        self._turns = REQUESTS_MAX
 
     async def ask(self, what: A) -> R:
-        if not self._waiting and not self._turns.locked():  # nobody else asks
-            async with self._turns:
+        if self._turns:
+            self._turns -= 1
+            try:
                 (answer,) = await self._do([what])
+            finally:
+                self._pass_on()
             if isinstance(answer, BusError):
                 raise answer
             return answer
         asked: _Asked[A, R] = _Asked(what)
         self._waiting.append(asked)
         try:
-            async with self._turns:
-                while not asked.is_taken:
-                    await self._serve(self._take())
-            return await asked.answer
-        finally:
-            asked.answer.cancel()  # does nothing unless this task is cancelled
+            answered = await asked.answer
+        except asyncio.CancelledError:
+            if _is_turn(asked):
+                self._pass_on()
+            raise
+        return answered[0] if answered is not None else await self._serve(asked)
 
-    def _take(self) -> list[_Asked[A, R]]:
-        taken: dict[str, _Asked[A, R]] = {}
+    def _pass_on(self) -> None:
+        """End a turn: the next task that waits gets it."""
+        while self._waiting:
+            asked = self._waiting.popleft()
+            if not asked.answer.done():
+                asked.answer.set_result(None)
+                return
+        self._turns += 1
+
+    def _take(self, first: _Asked[A, R]) -> list[_Asked[A, R]]:
+        taken = {self._key(first.what): first}
         left: list[_Asked[A, R]] = []
-        room = GROUP_BYTES_MAX
+        room = GROUP_BYTES_MAX - self._size(first.what)
         while self._waiting and len(taken) < GROUP_MAX and room > 0:
             asked = self._waiting.popleft()
-            if asked.answer.cancelled():
+            if asked.answer.done():
                 continue
             if (key := self._key(asked.what)) in taken:
                 left.append(asked)
                 continue
-            taken[key], asked.is_taken = asked, True
+            taken[key] = asked
             room -= self._size(asked.what)
         self._waiting.extendleft(reversed(left))
         return list(taken.values())
 
-    async def _serve(self, taken: list[_Asked[A, R]]) -> None:
+    async def _serve(self, own: _Asked[A, R]) -> R:
+        """Ask for *own* and for those that wait, in one request. Returns the answer to *own*."""
+        taken = self._take(own)
         answers: list[R | BusError] = [Unavailable("the request was interrupted; its outcome is unknown.")] * len(taken)
         try:
             answers = await self._do([asked.what for asked in taken])
         finally:
-            for asked, answer in zip(taken, answers, strict=True):
-                if asked.answer.done():
+            self._pass_on()
+            for asked, answer in zip(taken[1:], answers[1:], strict=True):
+                if asked.answer.done():  # its task was cancelled
                     continue
                 if isinstance(answer, BusError):
                     asked.answer.set_exception(answer)
                 else:
-                    asked.answer.set_result(answer)
+                    asked.answer.set_result((answer,))
+        if isinstance(answers[0], BusError):
+            raise answers[0]
+        return answers[0]
+
+
+def _is_turn(asked: _Asked[A, R]) -> bool:
+    """Whether the task got its turn in the moment in which it was cancelled."""
+    answer = asked.answer
+    return answer.done() and not answer.cancelled() and answer.exception() is None and answer.result() is None

@@ -22,6 +22,9 @@ def set_up_logging(*, log_json: bool = False, log_level: str = "INFO") -> None:
     handler.setFormatter(_formatter(log_json=log_json))
     logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("nats").setLevel(logging.ERROR)
+    # No line shows these, and to find them takes longer than to write the line.
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
 
 
 def _formatter(*, log_json: bool) -> structlog.stdlib.ProcessorFormatter:

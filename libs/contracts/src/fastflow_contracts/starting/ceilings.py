@@ -1,8 +1,8 @@
 """How many runs one chain may have, and one chain or pipeline may have waiting; and the words for starts beyond. Pure.
 
 ``followups.rules`` holds the depth of a chain, and ``starter`` the number of its runs, which it counts with each start.
-The ceilings for waiting runs are not exact: each scheduler compares with what it knows, and many starts at once may
-exceed one by as many.
+The ceilings for waiting runs are not exact: each scheduler compares with what it knows, which lacks the runs that it
+and others are creating. ``starter`` bounds how many of one pipeline a scheduler creates at once.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 TICK_S = 1.0
 """Longest pause between two readings of the wall clock."""
-FIRE_MAX = 1_000
+FIRE_MAX = 2_000
 """Schedules that fire at once; the others wait their turn. ``starter`` bounds the number of concurrent writes."""
 SETTLE_MAX = 16
 """Schedules that settle at once. Many new schedules must not keep others waiting."""

@@ -36,7 +36,7 @@ from fastflow_contracts.runs.concurrency import (
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.room import NoRoom, Room
-from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
@@ -66,8 +66,14 @@ from fastflow_scheduler.starting.edits import edited
 log = get_logger(__name__)
 
 NO_CAUSE = Cause()
-CREATING_MAX = 256
-"""Runs to create at once; the others wait their turn."""
+CREATING_MAX = 2_000
+"""Runs to create at once; the others wait their turn. Fewer would share their requests with fewer (``together``)."""
+LARGE_MAX = 256
+"""Those that hold more meanwhile: the pipeline's record while they are admitted, then a large input."""
+LARGE_BYTES = 8 * 1024
+"""From here on an input is large."""
+CREATING_OF_PIPELINE_MAX = 128
+"""Those of one pipeline. By as many a scheduler may exceed its ceiling: it counts a run once that is stored."""
 
 
 class Starter:
@@ -111,6 +117,8 @@ class Starter:
         self._evaluator = evaluator or ExpressionEvaluator()
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
+        self._creating_large = asyncio.Semaphore(LARGE_MAX)
+        self._creating_of: WeakValueDictionary[PipelineName, asyncio.Semaphore] = WeakValueDictionary()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By the keys of limits."""
 
@@ -180,20 +188,25 @@ class Starter:
                 await stack.enter_async_context(self._locks.setdefault(limit.key, asyncio.Lock()))
             yield
 
+    def _places(self, given: RunInput | None) -> asyncio.Semaphore:
+        is_large = given is not None and len(RUN_INPUT.encode(given)) >= LARGE_BYTES
+        return self._creating_large if is_large else self._creating
+
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
     ) -> Stored | Skipped | None:
         """The new record, or why there is none. None: the run exists already."""
         try:
-            async with self._creating:
+            async with self._creating_large:
                 admitted = await self._admit(name, trigger, run_id, cause)
                 if isinstance(admitted, Skipped):
                     return admitted
                 admitted = await self._with_turn(admitted)
             order = replace(admitted.run.order, operation_id=cause.operation_id)  # never that of the run it repeats
-            admitted = replace(admitted, run=replace(admitted.run, order=order))
+            admitted = replace(admitted, run=replace(admitted.run, order=order), config=None, trigger=None)
             limits = self._limits(admitted)
-            async with self._turns(limits), self._creating:
+            of_pipeline = self._creating_of.setdefault(name, asyncio.Semaphore(CREATING_OF_PIPELINE_MAX))
+            async with self._turns(limits), of_pipeline, self._places(admitted.given):
                 return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
