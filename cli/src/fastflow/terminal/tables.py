@@ -63,14 +63,17 @@ def reason(run: Run) -> str | None:
     if run.refused:
         return run.error_message
     if run.attempt > 1 and run.status is Status.PENDING:
-        return f"attempt {run.attempt} of {run.attempts_max} waits"
+        return f"{attempt_of(run)} waits"
     if run.status is Status.PENDING and run.waiting_on:
         return f"waits for {run.waiting_on}"
     if run.attempt > 1 and run.status is Status.RUNNING:
-        return f"attempt {run.attempt} of {run.attempts_max}"
-    if run.status is Status.PENDING and run.waiting_on:
-        return f"waits for {run.waiting_on}"
+        return attempt_of(run)
     return None
+
+
+def attempt_of(run: Run) -> str:
+    """Which attempt it is. One that repeats a conflict of states is beyond those that the pipeline asks for."""
+    return f"attempt {run.attempt}" + (f" of {run.attempts_max}" if run.attempt <= run.attempts_max else "")
 
 
 def why(attempt: Attempt) -> str:

@@ -73,6 +73,7 @@ def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
     assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) == "waits for a runner: none is connected"
     assert tables.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
     assert tables.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
+    assert tables.reason(a_run(Running(attempt=4, runner="r", epoch=1, claimed_at=NOON))) == "attempt 4"
     failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(RunErrorType.OOM, 137))
     assert tables.reason(failed) == "oom (exit code 137)"
     assert tables.reason(a_run(Ended(verdict=Verdict.SUCCESS, at=NOON), an_attempt(None, 0))) is None

@@ -109,6 +109,8 @@ def test_a_run_that_waits_for_its_time_says_what_starts_and_when() -> None:
     assert waiting_on(restart, capacity=Capacity(), now=at(0)) == "its restart, due in 1 min 15 s"
     retry = replace(a_run(retry_attempts=2), attempts=(an_attempt(1),), state=replace(due, attempt=2))
     assert waiting_on(retry, capacity=Capacity(), now=at(74.5)) == "attempt 2 of 3, due in 1 s"
+    beyond = replace(retry, order=replace(retry.order, retry_attempts=0))
+    assert waiting_on(beyond, capacity=Capacity(), now=at(74.5)) == "attempt 2, due in 1 s"
 
 
 def test_a_run_that_a_pause_holds_says_who_paused_what_when_and_why() -> None:

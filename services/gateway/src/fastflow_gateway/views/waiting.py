@@ -79,7 +79,8 @@ def without_time(words: str) -> str:
 def _what_is_due(record: records.RunRecord) -> str:
     """The next step of a run that waits for its time."""
     if record.attempts:
-        return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
+        number, wanted = len(record.attempts) + 1, record.order.retry_attempts + 1
+        return f"attempt {number}" + (f" of {wanted}" if number <= wanted else "")  # more after a conflict of states
     return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
 
 
