@@ -59,7 +59,15 @@ def check_expression(text: str) -> None:
             raise _unknown("variable", place, name, VARIABLES, f"there are {', '.join(VARIABLES)}")
     for name in references["functions"]:
         if name.isidentifier() and name not in {each.rpartition(".")[2] for each in FUNCTIONS}:
-            raise _unknown("function", _place_of(rf"\b{name}\b", text), name, FUNCTIONS, "those of CEL's standard are accepted")
+            place = _place_of(rf"\b{name}\b", text)
+            raise _unknown("function", place, name, FUNCTIONS, "those of CEL's standard are accepted")
+
+
+def is_constant(text: str) -> bool:
+    """Whether *text*, which ``check_expression`` accepts, reads no variable: its value is the same for each start."""
+    import cel
+
+    return not set(VARIABLES) & set(cel.compile(with_blank_bound(text)).references()["variables"])
 
 
 def _syntax_error(text: str, message: str) -> BadExpression:
