@@ -7,8 +7,7 @@ without one, one that reads nothing and has no value, and a pattern that is no r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -23,7 +22,8 @@ from fastflow_contracts.pipelines.expressions.frames import Question
 from fastflow_contracts.pipelines.expressions.tokens import constant_patterns
 from fastflow_contracts.pipelines.folder.examine import Found
 from fastflow_contracts.pipelines.format.diagnostics import Diagnostics
-from fastflow_contracts.pipelines.format.json_positions import JsonNode, parse
+from fastflow_contracts.pipelines.format.expression_fields import ExpressionField, expression_fields
+from fastflow_contracts.pipelines.format.json_positions import parse
 
 log = get_logger(__name__)
 
@@ -36,20 +36,13 @@ _SLOW: Final = "an expression that takes at most 10 ms of processor time; this o
 _NO_PATTERN: Final = "not a valid regex"
 
 
-class _Place(NamedTuple):
-    """An expression in the file."""
-
-    field: str
-    node: JsonNode
-
-
 async def tried(found: Found, evaluator: ExpressionEvaluator) -> Found:
     """Return *found*, with problems in place of its version if expressions of it can never work."""
     version = found.version
     if version is None or version.metadata is None:
         return found
-    places = list(_places(parse(version.metadata.text.decode("utf-8-sig"))))
-    if not places:
+    fields = list(expression_fields(parse(version.metadata.text.decode("utf-8-sig"))))
+    if not fields:
         return found
     env = {name: text for name, text in version.spec.default_env.items() if name not in version.spec.encrypted_env}
     pipeline = {"name": found.name, "tags": version.spec.tags, "run_config_id": "", "triggered_by": "manual"}
@@ -57,8 +50,8 @@ async def tried(found: Found, evaluator: ExpressionEvaluator) -> Found:
     diagnostics = Diagnostics(version.metadata.name)
     try:
         async with asyncio.timeout(TRIAL_S):
-            for place in places:
-                await _try(place, variables, evaluator, diagnostics)
+            for field in fields:
+                await _try(field, variables, evaluator, diagnostics)
                 if len(diagnostics.problems) >= SLOW_MAX:
                     break
     except TimeoutError:
@@ -66,43 +59,16 @@ async def tried(found: Found, evaluator: ExpressionEvaluator) -> Found:
     return replace(found, version=None, problems=diagnostics.problems) if diagnostics.problems else found
 
 
-def _places(root: JsonNode) -> Iterator[_Place]:
-    yield from _keys_of_limit(root, "")
-    for name in ("schedules", "triggers"):
-        for index, node in enumerate(_items(root, name)):
-            path = f"{name}[{index}]"
-            yield from _keys_of_limit(node, f"{path}.")
-            if name == "triggers":
-                yield from _texts(node, f"{path}.", ("when", "key"))
-
-
-def _keys_of_limit(node: JsonNode, path: str) -> Iterator[_Place]:
-    if isinstance(node.value, dict) and "concurrency" in node.value:
-        yield from _texts(node.member("concurrency"), f"{path}concurrency.", ("key",))
-
-
-def _texts(node: JsonNode, path: str, names: tuple[str, ...]) -> Iterator[_Place]:
-    for name in names:
-        if isinstance(node.value, dict) and name in node.value and isinstance(node.member(name).value, str):
-            yield _Place(f"{path}{name}", node.member(name))
-
-
-def _items(root: JsonNode, name: str) -> list[JsonNode]:
-    listed = root.value.get(name) if isinstance(root.value, dict) else None
-    return listed.value if listed is not None and isinstance(listed.value, list) else []
-
-
 async def _try(
-    place: _Place, variables: dict[str, Any], evaluator: ExpressionEvaluator, diagnostics: Diagnostics
+    field: ExpressionField, variables: dict[str, Any], evaluator: ExpressionEvaluator, diagnostics: Diagnostics
 ) -> None:
-    text = str(place.node.value)
-    accepted = await _fault(Question(expression=text, variables=variables), evaluator)
-    if accepted == _SLOW or (accepted and is_constant(text)):
-        diagnostics.refuse(place.field, place.node, accepted, within=1)
+    accepted = await _fault(Question(expression=field.text, variables=variables), evaluator)
+    if accepted == _SLOW or (accepted and is_constant(field.text)):
+        diagnostics.refuse(field.path, field.node, accepted, within=1)
         return
-    for pattern, character in constant_patterns(text):
+    for pattern, character in constant_patterns(field.text):
         if accepted := await _fault(Question(expression=f"''.matches({pattern})"), evaluator):
-            diagnostics.refuse(place.field, place.node, accepted, within=character)
+            diagnostics.refuse(field.path, field.node, accepted, within=character)
             return
 
 

@@ -104,14 +104,14 @@ def admit(
         return Skipped(status=422, reason=str(error))
     told = told_apart(config, trigger.env_vars, trigger.parameters)
     trigger = replace(trigger, env_vars=told.env_vars, parameters=told.parameters)
+    try:  # first: it names every wrong parameter, and one that the schema excludes cannot be declared elsewhere
+        settled = settle(config, trigger.parameters, trigger.json_parameters)
+    except BadParameters as error:
+        return Skipped(status=422, reason=str(error))
     if refused_variable := refusal(
         config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator
     ):
         return Skipped(status=422, reason=refused_variable)
-    try:
-        settled = settle(config, trigger.parameters, trigger.json_parameters)
-    except BadParameters as error:
-        return Skipped(status=422, reason=str(error))
     given = _input(config, trigger, settled, cause)
     order = Order(
         kind=config.type,

@@ -151,13 +151,12 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
     told = told_apart(config, trigger.env_vars, trigger.parameters)
-    if reason := refusal(config, env_vars=told.env_vars, parameters=told.parameters, by_operator=trigger.by_operator):
-        return RequestRefused(422, reason)
-    try:
+    try:  # first: it names every wrong parameter, and one that the schema excludes cannot be declared elsewhere
         settle(config, told.parameters, trigger.json_parameters)
     except BadParameters as error:
         return WrongParameters(error)
-    return None
+    reason = refusal(config, env_vars=told.env_vars, parameters=told.parameters, by_operator=trigger.by_operator)
+    return RequestRefused(422, reason) if reason else None
 
 
 def _already_over(run: RunRecord) -> RequestRefused:
