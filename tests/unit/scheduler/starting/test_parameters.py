@@ -63,6 +63,20 @@ def test_what_the_schema_excludes_is_named_beside_every_other_fault() -> None:
     assert "accepts_env" in found.reason
 
 
+def test_a_notebook_takes_no_text_that_its_cell_cannot_take() -> None:
+    """The run could only fail; a number of another type reaches the cell."""
+    shown = {"type": "object", "properties": {"n": {"type": "integer", "default": 3}}}
+    live = Version(bundle="0" * 64, spec=PipelineSpec(type="notebook"), live_since=now(), inferred_parameters=shown)
+    notebook = PipelineRecord(name=NAME, live=live, seen_at=now())
+    for kind in ("bus", "api"):
+        found = admitted(notebook, Trigger(triggered_by=kind, parameters={"n": "hello"}))
+        assert isinstance(found, Skipped)
+        assert found.status == 422
+        assert found.reason.startswith("parameters: /n: must be a number")
+    for text, names in (("5", ()), ("0.5", ("n",)), ("[1]", ("n",))):
+        assert isinstance(admitted(notebook, Trigger(parameters={"n": text}, json_parameters=names)), Admitted)
+
+
 def test_every_kind_of_start_is_checked() -> None:
     """Bus, webhook, chain and schedule alike; the reason names the field."""
     for kind in ("bus", "webhook", "api", "manual", "downstream", "schedule", "daemon_restart"):
