@@ -32,7 +32,15 @@ def test_an_expression_that_reads_a_secret_is_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["env.API_KEY2", "event.env.API_KEY", "'env.API_KEY'", "event.API_KEY", "env.A // env.B"]
+    "key",
+    [
+        "env.API_KEY2",
+        "event.env.API_KEY",
+        "'env.API_KEY'",
+        "event.API_KEY",
+        "env.A // env.B",
+        "event.map(env, env.B)[0]",
+    ],
 )
 def test_other_names_are_not(key: str) -> None:
     assert not notes(encrypted_env={"API_KEY": "bad", "B": "bad"}, concurrency={"key": key})

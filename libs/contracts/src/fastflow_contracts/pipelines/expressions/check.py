@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from fastflow_contracts.pipelines.expressions.tokens import with_blank_bound
+from fastflow_contracts.pipelines.expressions.tokens import place_of, with_blank_bound
 
 EXPRESSION_CHARACTERS_MAX: Final = 1_000
 VARIABLES: Final = ("event", "headers", "env", "parameters", "pipeline")
@@ -55,11 +55,11 @@ def check_expression(text: str) -> None:
     references = cel.compile(outside).references()
     for name in references["variables"]:
         if name.strip("_") and name not in (*VARIABLES, *_NAMESPACES):
-            place = _place_of(rf"(?<![\w.]){name}\b", outside)
+            place = place_of(name, outside, is_variable=True)
             raise _unknown("variable", place, name, VARIABLES, f"there are {', '.join(VARIABLES)}")
     for name in references["functions"]:
         if name.isidentifier() and name not in {each.rpartition(".")[2] for each in FUNCTIONS}:
-            place = _place_of(rf"\b{name}\b", text)
+            place = place_of(name, text, is_variable=False)
             raise _unknown("function", place, name, FUNCTIONS, "those of CEL's standard are accepted")
 
 
@@ -80,11 +80,6 @@ def _syntax_error(text: str, message: str) -> BadExpression:
     before = sum(len(each) + 1 for each in text.split("\n")[: line - 1])
     reason = reason.removeprefix("Syntax error: ").partition(" expecting {")[0].replace("'<EOF>'", "end")
     return BadExpression(reason, min(before + column, len(text) + 1))
-
-
-def _place_of(pattern: str, text: str) -> int:
-    found = re.search(pattern, text)
-    return found.start() + 1 if found else 1
 
 
 def _unknown(what: str, place: int, name: str, known: Iterable[str], otherwise: str) -> BadExpression:

@@ -12,7 +12,7 @@ _TEXT: Final = (
 )
 _TOKEN: Final = re.compile(rf"(?P<text>{_TEXT})|//[^\n]*|(?P<name>[A-Za-z_]\w*)|\s+|(?P<sign>.)", re.ASCII | re.DOTALL)
 _PATTERN: Final = re.compile(rf"{_TEXT}|//[^\n]*|\bmatches\s*\(\s*(?P<pattern>{_TEXT})\s*\)", re.ASCII | re.DOTALL)
-_SECRET: Final = re.compile(
+_READ: Final = re.compile(
     rf"(?<![\w.])env\s*(?:\.\s*(?P<member>[A-Za-z_]\w*)|\[\s*(?P<index>{_TEXT})\s*\])|{_TEXT}|//[^\n]*",
     re.ASCII | re.DOTALL,
 )
@@ -43,6 +43,17 @@ def with_blank_bound(text: str) -> str:
     return "".join(characters)
 
 
+def place_of(name: str, text: str, *, is_variable: bool) -> int:
+    """Return the character where *name* first stands in *text*, from 1; a variable's is not a field's."""
+    before = ""
+    for token in _TOKEN.finditer(text):
+        if token["name"] == name and not (is_variable and before == "."):
+            return token.start() + 1
+        if token["text"] or token["name"] or token["sign"]:
+            before = token[0]
+    return 1
+
+
 def constant_patterns(text: str) -> Iterator[tuple[str, int]]:
     """Yield each pattern of ``matches`` that stands in *text* itself, as written, and its character, from 1."""
     for found in _PATTERN.finditer(text):
@@ -52,7 +63,7 @@ def constant_patterns(text: str) -> Iterator[tuple[str, int]]:
 
 def variables_read(text: str) -> frozenset[str]:
     """Return the names of the variables of the run, ``env``, that *text* reads by a constant name."""
-    found = ((each["member"], each["index"]) for each in _SECRET.finditer(text))
+    found = ((each["member"], each["index"]) for each in _READ.finditer(with_blank_bound(text)))
     return frozenset(member or index.strip("rRbB").strip("\"'") for member, index in found if member or index)
 
 
