@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.expressions.check import EXPRESSION_CHARACTERS_MAX, BadExpression, check_expression
 from fastflow_contracts.pipelines.format.manifest import read_manifest
@@ -23,6 +25,7 @@ from fastflow_contracts.pipelines.format.manifest import read_manifest
         "event.map(x, x > 1, {'x': x}[r'x'])[0] // ? x",
         "timestamp(event.at).getHours()",
         "event.total\n  > 100",
+        "event.all(size, size(size) > 1 && size.size() > 1)",
     ],
 )
 def test_accepts_expressions_over_the_known_variables(text: str) -> None:
@@ -61,6 +64,29 @@ def test_refuses_with_the_place_what_cannot_work(text: str, column: int, reason:
         check_expression(text)
     assert reason in str(refused.value)
     assert column == 1 or refused.value.column == column
+
+
+NAMES = st.sampled_from(["x", "y", "event", "size", "all", "_", "r", "b"])
+VALUES = st.recursive(
+    st.one_of(NAMES, st.sampled_from(["1", "'x'", '"it\'s x"', r"r'\'", "'''x'\n'''", "b'x'", "size(x)", "event.x"])),
+    lambda inner: st.one_of(
+        st.builds("({}).exists({},{})".format, inner, NAMES, inner),
+        st.builds("[{}].map( {} , {})".format, inner, NAMES, inner),
+        st.builds("{} == {} // x )\n".format, inner, inner),
+        st.builds("{{{}: {}}}[{}]".format, inner, inner, inner),
+    ),
+)
+
+
+@given(VALUES)
+def test_any_text_is_accepted_or_refused_with_a_place(text: str) -> None:
+    """Whatever its macros declare and shadow."""
+    column = 1
+    try:
+        check_expression(text)
+    except BadExpression as bad:
+        column = bad.column
+    assert 1 <= column <= len(text) + 1
 
 
 def test_a_problem_names_line_and_column_of_the_file_and_the_place_in_the_expression() -> None:

@@ -37,7 +37,7 @@ def with_blank_bound(text: str) -> str:
             open_brackets.append(_declared(tokens, index) if is_macro else None)
         elif word in (")", "]", "}") and open_brackets:
             open_brackets.pop()
-        elif token["name"] and before[1] != "." and word in open_brackets:
+        elif token["name"] and before[1] != "." and word in open_brackets and not _is_called(tokens, index):
             characters[token.start() : token.end()] = "_" * len(word)
         before = [before[1], word]
     return "".join(characters)
@@ -65,6 +65,10 @@ def variables_read(text: str) -> frozenset[str]:
     """Return the names of the variables of the run, ``env``, that *text* reads by a constant name."""
     found = ((each["member"], each["index"]) for each in _READ.finditer(with_blank_bound(text)))
     return frozenset(member or index.strip("rRbB").strip("\"'") for member, index in found if member or index)
+
+
+def _is_called(tokens: list[re.Match[str]], index: int) -> bool:
+    return index + 1 < len(tokens) and tokens[index + 1][0] == "("
 
 
 def _declared(tokens: list[re.Match[str]], bracket: int) -> str | None:
