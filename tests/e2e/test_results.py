@@ -171,11 +171,27 @@ def test_a_notebook_s_result_is_the_value_of_its_tagged_cell(there: Rules, sourc
     assert (run["status"], run["result"], run["result_bytes"] is None) == ("SUCCESS", value, value is None)
 
 
-@pytest.mark.parametrize("source", ["object()", "float('nan')", "{(1, 2): 3}", "a = []; a.append(a); a"])
-def test_a_value_that_has_no_form_in_json_fails_its_cell(there: Rules, source: str) -> None:
-    """The cell says why."""
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("object()", "a value of type object has no form in JSON"),
+        ("[1, float('nan')]", "NaN, which has no form in JSON; put None in its place"),
+        ("{(1, 2): 3}", "keys must be str"),
+        ("a = []; a.append(a); a", "Circular reference"),
+        ("'x' * 70_000", "70,002 bytes as JSON; at most 65,536 are accepted"),
+        ("10 ** 400", "a number of 401 digits; make it a text"),
+        ("a = []\nfor _ in range(99): a = [a]\na", "more than 64 deep"),
+        ("{1: 2, '1': 3}", "two keys of a dict are the same"),
+    ],
+    ids=["object", "nan", "key", "circle", "large", "digits", "deep", "twice"],
+)
+def test_a_value_that_is_no_result_fails_its_cell(there: Rules, source: str, why: str) -> None:
+    """The cell and the run say why, in words about the cell."""
     run = notebook(there, code(source, "result"))
-    assert run["status"] == "FAILED"
+    assert (run["status"], run["error_type"]) == ("FAILED", "result_error")
+    assert run["error_message"].startswith("Cell 1 of 1 failed: ResultError: the last expression of the cell tagged")
+    assert why in run["error_message"]
+    assert "FASTFLOW_RESULT_FILE" not in run["error_message"]
     (cell,) = there.get(f"/api/runs/{run['id']}/cells")["cells"]
     assert cell["status"] == "FAILED"
     assert "is no result" in json.dumps(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from fastflow.errors import NoSuchThing
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.cycles import cycle, cyclic_groups
+from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
 from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT
 from fastflow_contracts.pipelines.folder.examine import Found, examine
@@ -19,6 +21,7 @@ from fastflow_contracts.pipelines.format.manifest import Notice, Problem
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.parameters.chains import chain_notices
+from fastflow_contracts.pipelines.trial import tried
 from fastflow_syncer.settings import SyncerSettings
 
 
@@ -46,7 +49,15 @@ def check(folder: Path, settings: SyncerSettings) -> list[tuple[Path, Found]]:
         ]
     if not found:
         raise NoSuchThing(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
-    return _with_chains(_with_cycles(found))
+    return _with_chains(_with_cycles(asyncio.run(_tried(found))))
+
+
+async def _tried(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
+    evaluator = ExpressionEvaluator()
+    try:
+        return [(where, await tried(pipeline, evaluator)) for where, pipeline in found]
+    finally:
+        await evaluator.close()
 
 
 def _has_entry(folder: Path) -> bool:

@@ -15,11 +15,13 @@ from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import BadToken, PipelineName
+from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
 from fastflow_contracts.pipelines.folder.examine import examine
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.format.diagnostics import Problem
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
+from fastflow_contracts.pipelines.trial import tried
 from fastflow_contracts.pipelines.versions import version_id
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
@@ -57,6 +59,7 @@ class Syncer:
         self._policy = policy
         self._publisher = publisher
         self._settled: dict[str, _Settled] = {}
+        self._evaluator = ExpressionEvaluator()
         self._one_at_a_time = asyncio.Lock()
 
     async def sync(self) -> SyncReportRecord:
@@ -80,6 +83,8 @@ class Syncer:
             error = failure
         except TimeoutError:
             error = SourceFailed(f"the sync took longer than {SYNC_S:g} s; it is tried again at the next one.")
+        finally:
+            await self._evaluator.close()
         if error is not None:
             log.warning("sync failed", error=str(error))
         commit = snapshot.commit if snapshot is not None else None
@@ -140,6 +145,8 @@ class Syncer:
             examined = await asyncio.to_thread(
                 examine, name, folder, is_known=is_known, limits=self._limits, policy=self._policy
             )
+            if examined is not None:
+                examined = examined.after(await tried(examined.found, self._evaluator))
         except Exception as error:
             # A bug in our code must not stop the other folders.
             log.exception("pipeline not examined", pipeline=name)
@@ -147,7 +154,7 @@ class Syncer:
         if examined is None:
             self._settled[name] = _Settled(fingerprint, stored.revision, at_s, None)
             return None
-        found, is_settled = examined.found, not folder.refusals
+        found, bundle, is_settled = *examined, not folder.refusals
 
         def decide(old: PipelineRecord | None) -> RecordChange:
             if is_newer(old, started_at, now()):
@@ -155,12 +162,12 @@ class Syncer:
             return after_look(old, found, snapshot.commit, started_at)
 
         try:
-            if examined.bundle is not None and (why := await self._publisher.upload(found.name, examined.bundle)):
+            if bundle is not None and (why := await self._publisher.upload(found.name, bundle)):
                 found, is_settled = replace(found, version=None, problems=(Problem(accepted=why),)), False
             old = stored.value if is_known else None
-            if found.version is not None and examined.bundle is not None and not is_newer(old, started_at, now()):
+            if found.version is not None and bundle is not None and not is_newer(old, started_at, now()):
                 version = version_of(found.version, snapshot.commit, started_at)
-                await self._publisher.versions.add(old, found.name, version, examined.bundle, snapshot.commit)
+                await self._publisher.versions.add(old, found.name, version, bundle, snapshot.commit)
             written = await self._publisher.change(found.name, stored, decide)
         except (Rejected, Contended, BadToken) as error:
             log.error("pipeline not published", pipeline=name[:SHOWN_CHARACTERS_MAX], error=str(error))

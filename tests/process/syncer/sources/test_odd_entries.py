@@ -5,6 +5,7 @@ Each pipeline is valid or has a problem, by validate and by the syncer's sources
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -94,7 +95,8 @@ async def test_anything_in_the_place_of_a_file_is_a_problem_or_is_passed_over(
     MAKERS[kind](tmp_path / "etl" / name)
     by_syncer = await examined(FolderSource(tmp_path))
     check_all(by_syncer)
-    by_validate = {where.name: found for where, found in check(tmp_path, SyncerSettings())}
+    checked = await asyncio.to_thread(check, tmp_path, SyncerSettings())
+    by_validate = {where.name: found for where, found in checked}
     assert by_validate["good"].version is not None
     etl = by_syncer["etl"]
     if "etl" in by_validate and etl is not None:
@@ -190,7 +192,7 @@ async def test_validate_names_the_notebook_that_is_not_utf8(tmp_path: Path) -> N
     )
     (tmp_path / "report" / "main.ipynb").write_bytes(text)
     (tmp_path / "report" / "pipeline.json").write_text('{"type": "notebook"}')
-    done = fastflow("validate", ".", cwd=tmp_path)
+    done = await asyncio.to_thread(fastflow, "validate", ".", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr, "unexpected error" in done.stderr) == (1, False, False)
     assert "main.ipynb: It is not UTF-8 text (line 1)" in done.stdout
     found = (await examined(FolderSource(tmp_path)))["report"]

@@ -168,3 +168,13 @@ def test_a_folder_with_far_too_many_files_is_still_a_pipeline(tmp_path: Path) ->
     assert listed.returncode == 1
     assert "bad etl" in listed.stdout
     assert "more than 5 files" in listed.stdout
+
+
+def test_an_expression_that_cannot_work_is_a_problem_with_its_column(tmp_path: Path) -> None:
+    """It is evaluated, as by a sync; nothing else is written about that."""
+    (tmp_path / "main.py").write_text("1")
+    (tmp_path / "pipeline.json").write_text('{"concurrency": {"key": "event.matches(\'(\')"}}')
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "1 pipeline, 1 with problems.\n")
+    assert "pipeline.json:1:40: concurrency.key" in done.stdout
+    assert "a regular expression as the pattern: unclosed group" in done.stdout

@@ -48,6 +48,35 @@ def test_a_run_has_the_parameters_of_its_start_and_the_defaults() -> None:
     assert (run.order.own_parameters, run.given_parameters, given.not_variables) == (("rows",), ("day",), ())
 
 
+def test_what_the_schema_excludes_is_named_beside_every_other_fault() -> None:
+    """Declaring it elsewhere would not help, so nothing advises that; what the schema leaves open is another matter."""
+    strict = record(parameters=SCHEMA | {"additionalProperties": False})
+    for kind in ("bus", "webhook", "api"):
+        found = admitted(strict, Trigger(triggered_by=kind, parameters={"rows": "x", "dya": "monday"}))
+        assert isinstance(found, Skipped)
+        assert "/day: is missing" in found.reason
+        assert "/dya: is unknown; known are day, rows" in found.reason
+        assert "/rows: must be a whole number" in found.reason
+        assert "accepts_env" not in found.reason
+    found = admitted(record(), Trigger(triggered_by="bus", parameters={"day": "monday", "dya": "x"}))
+    assert isinstance(found, Skipped)
+    assert "accepts_env" in found.reason
+
+
+def test_a_notebook_takes_no_text_that_its_cell_cannot_take() -> None:
+    """The run could only fail; a number of another type reaches the cell."""
+    shown = {"type": "object", "properties": {"n": {"type": "integer", "default": 3}}}
+    live = Version(bundle="0" * 64, spec=PipelineSpec(type="notebook"), live_since=now(), inferred_parameters=shown)
+    notebook = PipelineRecord(name=NAME, live=live, seen_at=now())
+    for kind in ("bus", "api"):
+        found = admitted(notebook, Trigger(triggered_by=kind, parameters={"n": "hello"}))
+        assert isinstance(found, Skipped)
+        assert found.status == 422
+        assert found.reason.startswith("parameters: /n: must be a number")
+    for text, names in (("5", ()), ("0.5", ("n",)), ("[1]", ("n",))):
+        assert isinstance(admitted(notebook, Trigger(parameters={"n": text}, json_parameters=names)), Admitted)
+
+
 def test_every_kind_of_start_is_checked() -> None:
     """Bus, webhook, chain and schedule alike; the reason names the field."""
     for kind in ("bus", "webhook", "api", "manual", "downstream", "schedule", "daemon_restart"):

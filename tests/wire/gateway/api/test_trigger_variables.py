@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import DECISION, REPLY_HEADER, RUN_BODY_TYPE, TRIGGER_TYPE, Skipped, Trigger
 from fastflow_contracts.runs.run import RunInput, RunRecord
@@ -191,6 +193,27 @@ async def test_a_notebook_gets_undeclared_parameters_as_values_and_not_as_variab
     refused = await client.post(f"/api/webhooks/report/{KEY}", json={"parameters": ATTACK}, anonymous=True)
     assert (refused.status, "BROWSER" in refused.json["detail"]) == (422, True)
     assert [one.id for one in await runs(bus, "report")] == [run.id]
+
+
+@pytest.mark.parametrize("by", ["webhook", "api", "operator"])
+async def test_a_text_that_the_cell_of_a_notebook_cannot_take_is_refused(bus: Bus, client: Client, by: str) -> None:
+    """With its name, and no run: it could only fail. A number of another type starts one."""
+    shown = {"type": "object", "properties": {"n": {"type": "integer", "default": 3}}}
+    record = await publish_pipeline(bus, "typed", a_bundle(main_py="1"), webhook_key=KEY, type="notebook")
+    assert record.live is not None
+    record = replace(record, live=replace(record.live, inferred_parameters=shown))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
+    paths = {"webhook": f"/api/webhooks/typed/{KEY}", "api": "/api/pipelines/typed/run"}
+    path = paths.get(by, f"{paths['api']}?allow_undeclared=true")
+    refused = await client.post(path, json={"parameters": {"n": "hello"}}, anonymous=by == "webhook")
+    assert (refused.status, refused.json["detail"]) == (
+        422,
+        "parameters: /n: must be a number, as its default in the cell tagged parameters.",
+    )
+    for value in (0.5, "7"):
+        started = await client.post(path, json={"parameters": {"n": value}}, anonymous=by == "webhook")
+        assert started.status == 200, started.text
+    assert len(await runs(bus, "typed")) == 2
 
 
 async def test_services_start_runs_on_a_subject_of_their_own(bus: Bus, client: Client) -> None:

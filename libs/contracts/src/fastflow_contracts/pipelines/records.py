@@ -24,7 +24,8 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The Python version or range that its files ask for; ``python_version`` of the spec wins."""
     live_since: Instant
     inferred_parameters: dict[str, Any] | None = None
-    """The schema of a notebook's parameters that its tagged cell shows. It describes; nothing is refused by it."""
+    """The schema of a notebook's parameters that its tagged cell shows. Only texts are refused by it that the
+    cell cannot take."""
 
     @property
     def parameters(self) -> dict[str, Any] | None:

@@ -121,6 +121,8 @@ class EndedCell(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="en
     count: Count | None = None
     """The kernel's execution count: the number in ``In [n]``."""
     delay_s: Duration = 0.0
+    is_no_result: bool = False
+    """It failed only because its value cannot be the result of the run."""
 
 
 CellEvent: TypeAlias = Opened | Injected | Began | Wrote | Part | Showed | Redrew | Cleared | Raised | Noted | EndedCell

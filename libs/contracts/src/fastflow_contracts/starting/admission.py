@@ -14,6 +14,7 @@ from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
+from fastflow_contracts.pipelines.parameters.cell_texts import check_texts
 from fastflow_contracts.pipelines.parameters.settle import BadParameters, Settled, settle, told_apart
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
@@ -104,14 +105,15 @@ def admit(
         return Skipped(status=422, reason=str(error))
     told = told_apart(config, trigger.env_vars, trigger.parameters)
     trigger = replace(trigger, env_vars=told.env_vars, parameters=told.parameters)
+    try:  # first: it names every wrong parameter, and one that the schema excludes cannot be declared elsewhere
+        settled = settle(config, trigger.parameters, trigger.json_parameters)
+        check_texts(version.inferred_parameters, settled)
+    except BadParameters as error:
+        return Skipped(status=422, reason=str(error))
     if refused_variable := refusal(
         config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator
     ):
         return Skipped(status=422, reason=refused_variable)
-    try:
-        settled = settle(config, trigger.parameters, trigger.json_parameters)
-    except BadParameters as error:
-        return Skipped(status=422, reason=str(error))
     given = _input(config, trigger, settled, cause)
     order = Order(
         kind=config.type,
@@ -183,7 +185,7 @@ def again(
     order = former.order
     if trigger.changes:
         try:
-            order, given = _settled_again(_config_of(former, given, own or live), order, given)
+            order, given = _settled_again(_config_of(former, given, own or live), own, order, given)
         except BadParameters as error:
             return Skipped(status=422, reason=str(error))
     if added := values_only(config, trigger.parameters, by_operator=trigger.by_operator):
@@ -293,7 +295,7 @@ def _limited_by(live: Version, config: RunConfig) -> RunConfig:
     return replace(config, concurrency=today.concurrency, has_own_concurrency=today.has_own_concurrency)
 
 
-def _settled_again(config: RunConfig, order: Order, given: RunInput) -> tuple[Order, RunInput]:
+def _settled_again(config: RunConfig, own: Version | None, order: Order, given: RunInput) -> tuple[Order, RunInput]:
     """Settle the parameters of a run that was changed. Raises ``BadParameters``."""
     env_vars = {name: given.overrides[name] for name in order.env_names if name in given.overrides}
     texts = {
@@ -303,6 +305,7 @@ def _settled_again(config: RunConfig, order: Order, given: RunInput) -> tuple[Or
     }
     told = told_apart(config, env_vars, texts)
     settled = settle(config, told.parameters, (name for name in order.json_parameters if name in told.parameters))
+    check_texts(own.inferred_parameters if own is not None else None, settled)
     order = replace(
         order,
         env_names=tuple(sorted(told.env_vars)),

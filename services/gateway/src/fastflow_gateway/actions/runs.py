@@ -9,6 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
+from fastflow_contracts.pipelines.parameters.cell_texts import check_texts
 from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle, told_apart
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
@@ -151,13 +152,13 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
     told = told_apart(config, trigger.env_vars, trigger.parameters)
-    if reason := refusal(config, env_vars=told.env_vars, parameters=told.parameters, by_operator=trigger.by_operator):
-        return RequestRefused(422, reason)
-    try:
-        settle(config, told.parameters, trigger.json_parameters)
+    try:  # first: it names every wrong parameter, and one that the schema excludes cannot be declared elsewhere
+        settled = settle(config, told.parameters, trigger.json_parameters)
+        check_texts(record.live.inferred_parameters, settled)
     except BadParameters as error:
         return WrongParameters(error)
-    return None
+    reason = refusal(config, env_vars=told.env_vars, parameters=told.parameters, by_operator=trigger.by_operator)
+    return RequestRefused(422, reason) if reason else None
 
 
 def _already_over(run: RunRecord) -> RequestRefused:

@@ -173,6 +173,8 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, RunErrorType | None, str 
         return 0, None, None
     if end.oom:
         return OOM_EXIT_CODE, RunErrorType.OOM, f"killed because {_memory(seen, end.files_bytes)}"
+    if seen.has_no_result and not end.signal:
+        return end.exit_code, RunErrorType.RESULT_ERROR, seen.last_error_line or "the notebook's value is no result"
     suffix = f"exit code {end.exit_code}"
     if end.signal:
         suffix += f", killed by {_name(end.signal)}"

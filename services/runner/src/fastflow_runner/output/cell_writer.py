@@ -33,6 +33,8 @@ class CellWriter:
         self._pending: list[cells.CellEvent] = []
         self._pending_bytes = 0
         self._taken = 0
+        self.has_no_result = False
+        """Whether the cell that ended last failed because its value cannot be the result of the run."""
 
     @property
     def sequence(self) -> int:
@@ -54,6 +56,8 @@ class CellWriter:
         data = await self._stream.resume()
         last = None if data is None else decoded(cells.CHUNK, data, where=self._subject)
         self._end = self._taken = last.end if last else 0
+        for event in last.events if last else ():
+            self._note(event)
 
     async def take(self, event: CellRunnerEvent) -> bool:
         """Add *event*, unless it is a repetition.
@@ -74,6 +78,7 @@ class CellWriter:
             await self.flush()
         try:
             self._pending.append(cells.EVENT.decode(event.data))
+            self._note(self._pending[-1])
             self._pending_bytes += len(event.data)
         except Malformed as error:  # only the cell runner writes there
             log.warning("cell event dropped", number=event.number, error=str(error))
@@ -88,3 +93,7 @@ class CellWriter:
         self._end = self._taken
         self._pending.clear()
         self._pending_bytes = 0
+
+    def _note(self, event: cells.CellEvent) -> None:
+        if isinstance(event, cells.EndedCell):
+            self.has_no_result = event.is_no_result

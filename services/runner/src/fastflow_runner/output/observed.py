@@ -23,3 +23,5 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     log_sequence: int = 0
     cell_sequence: int = 0
+    has_no_result: bool = False
+    """A notebook ended because the value of its tagged cell cannot be the result of the run."""

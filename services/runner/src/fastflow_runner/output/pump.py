@@ -155,6 +155,7 @@ class Pump:
             warnings=tuple(self._warnings.values()),
             log_sequence=self._log_writer.sequence,
             cell_sequence=self._cell_writer.sequence,
+            has_no_result=self._cell_writer.has_no_result,
         )
 
     async def _store(self, chunks: list[Chunk], end: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.folder import notebook, notebook_rules
+from fastflow_contracts.pipelines.parameters.cell_texts import check_texts
+from fastflow_contracts.pipelines.parameters.inferred import inferred_schema
+from fastflow_contracts.pipelines.parameters.settle import BadParameters, Settled
 from fastflow_contracts.runs import cells
 from fastflow_runner.guest.cells import notebook_rules as rules_inside
 from fastflow_runner.guest.cells import plan as plan_module
@@ -110,6 +114,44 @@ def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) 
     """The run fails with the parameter's name before any cell runs."""
     with pytest.raises(UnusableNotebook, match="parameter p is"):
         assignments({"p": given}, f"p: object = {default}")
+
+
+@pytest.mark.parametrize(
+    "default",
+    ["True", "3", "0.5", "'a'", "[1]", "(1, 2)", "{}", "{'a': 1}", "None", "f()", "\n%matplotlib inline\np = 3"],
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("x", "", " 7 ", "1_0", "0.5", "nan", "inf", "1e999", "9" * 5_000, "yes", "TRUE ", "maybe", "null", '"a"'),
+        *("[1]", "[", "(1, 2)", "1, 2", "{}", "{'a': 1}", "{1}", "[" * 5_000, "[NaN]", "'a'"),
+    ],
+    ids=lambda given: given[:10] or "empty",
+)
+def test_a_start_is_refused_only_for_what_would_fail_here(default: str, given: str) -> None:
+    """Of numbers and booleans all that would; of lists and dicts what is JSON of another type."""
+    works, refusal = True, ""
+    try:
+        assignments({"p": given}, f"p = {default}")
+    except UnusableNotebook:
+        works = False
+    try:
+        check_texts(inferred_schema(f"p = {default}"), Settled({"p": given}, (), ()))
+    except BadParameters as error:
+        refusal = str(error)
+    assert not (works and refusal)
+    assert works or default[0] in "[({" or re.match("parameters: /p: must be .*, as its default in the cell", refusal)
+
+
+@pytest.mark.parametrize(("default", "given"), [("[1]", "{}"), ("{}", "[1]"), ("[1]", "5"), ("(1, 2)", '"a"')])
+def test_json_of_another_type_is_refused_at_the_start(default: str, given: str) -> None:
+    with pytest.raises(BadParameters):
+        check_texts(inferred_schema(f"p = {default}"), Settled({"p": given}, (), ()))
+
+
+def test_a_value_of_another_type_is_not_refused() -> None:
+    """It reaches the cell as it is."""
+    check_texts(inferred_schema("p = 3"), Settled({"p": "[0.5]"}, ("p",), ()))
 
 
 @pytest.mark.parametrize("given", [0.5, 2, True, None, [1, "a", None], {"a": [True]}, 10**30, 1e300])

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from fastflow_contracts.pipelines.expressions.tokens import place_of, with_blank_bound
+
 EXPRESSION_CHARACTERS_MAX: Final = 1_000
 VARIABLES: Final = ("event", "headers", "env", "parameters", "pipeline")
 FUNCTIONS: Final = frozenset(
@@ -18,12 +20,10 @@ FUNCTIONS: Final = frozenset(
         *("string", "bytes", "double", "int", "uint", "type", "dyn", "duration", "timestamp"),
         *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
         *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
-        *("optional.of", "optional.none", "hasValue", "value", "orValue", "or", "math.greatest", "math.least"),
+        *("optional.of", "optional.none", "hasValue", "value", "orValue", "or"),
     }
 )
-_NAMESPACES: Final = {"optional", "math"}
-_BOUND: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
-"""The variable that a macro declares, as ``x`` in ``event.items.exists(x, x > 1)``."""
+_NAMESPACES: Final = {"optional"}
 _PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
@@ -48,16 +48,26 @@ def check_expression(text: str) -> None:
     import cel
 
     try:
-        references = cel.compile(text).references()
+        cel.compile(text)
     except ValueError as error:
         raise _syntax_error(text, str(error)) from None
-    known = {*VARIABLES, *_BOUND.findall(text), *_NAMESPACES}
+    outside = with_blank_bound(text)
+    references = cel.compile(outside).references()
     for name in references["variables"]:
-        if name not in known:
-            raise _unknown("variable", text, name, VARIABLES, f"there are {', '.join(VARIABLES)}")
+        if name.strip("_") and name not in (*VARIABLES, *_NAMESPACES):
+            place = place_of(name, outside, is_variable=True)
+            raise _unknown("variable", place, name, VARIABLES, f"there are {', '.join(VARIABLES)}")
     for name in references["functions"]:
         if name.isidentifier() and name not in {each.rpartition(".")[2] for each in FUNCTIONS}:
-            raise _unknown("function", text, name, FUNCTIONS, "those of CEL's standard are accepted")
+            place = place_of(name, text, is_variable=False)
+            raise _unknown("function", place, name, FUNCTIONS, "those of CEL's standard are accepted")
+
+
+def is_constant(text: str) -> bool:
+    """Whether *text*, which ``check_expression`` accepts, reads no variable: its value is the same for each start."""
+    import cel
+
+    return not set(VARIABLES) & set(cel.compile(with_blank_bound(text)).references()["variables"])
 
 
 def _syntax_error(text: str, message: str) -> BadExpression:
@@ -72,8 +82,7 @@ def _syntax_error(text: str, message: str) -> BadExpression:
     return BadExpression(reason, min(before + column, len(text) + 1))
 
 
-def _unknown(what: str, text: str, name: str, known: Iterable[str], otherwise: str) -> BadExpression:
-    place = re.search(rf"\b{re.escape(name)}\b", text)
+def _unknown(what: str, place: int, name: str, known: Iterable[str], otherwise: str) -> BadExpression:
     similar = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     hint = f"did you mean {similar[0]}?" if similar else otherwise
-    return BadExpression(f"there is no {what} {name}; {hint}", place.start() + 1 if place else 1)
+    return BadExpression(f"there is no {what} {name}; {hint}", place)

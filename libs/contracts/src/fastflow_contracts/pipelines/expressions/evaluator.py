@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
@@ -35,6 +36,15 @@ class ExpressionFailed(FastFlowError):
     def __init__(self, expression: str, reason: str) -> None:
         shown = expression if len(expression) <= SHOWN_CHARACTERS_MAX else f"{expression[:SHOWN_CHARACTERS_MAX]}…"
         super().__init__(f"the expression {shown!r} has no value here: {reason}.")
+        self.reason = reason
+
+
+class ExpressionAborted(ExpressionFailed):
+    """The process gave no answer. ``used_its_time``: the kernel ended it, as the evaluation took too long."""
+
+    def __init__(self, expression: str, *, used_its_time: bool) -> None:
+        super().__init__(expression, TOO_SLOW)
+        self.used_its_time = used_its_time
 
 
 class ExpressionEvaluator:
@@ -55,9 +65,7 @@ class ExpressionEvaluator:
                 async with asyncio.timeout(ANSWER_S):
                     reply = await self._ask(question)
             except (OSError, EOFError, TimeoutError) as error:
-                log.warning("expression aborted", expression=question.expression, error=type(error).__name__)
-                await self._end()
-                raise ExpressionFailed(question.expression, TOO_SLOW) from None
+                raise await self._aborted(question.expression, error) from None
             except BaseException:
                 await self._end()  # its answer would be taken for the next one's
                 raise
@@ -92,10 +100,7 @@ class ExpressionEvaluator:
                 for question in group:
                     found.append(_value(question, await self._reply(process)))  # noqa: PERF401 - keeps the first
         except (OSError, EOFError, TimeoutError) as error:
-            slow = group[len(found)].expression
-            log.warning("expression aborted", expression=slow, error=type(error).__name__)
-            await self._end()
-            found.append(ExpressionFailed(slow, TOO_SLOW))
+            found.append(await self._aborted(group[len(found)].expression, error))
         except BaseException:
             await self._end()
             raise
@@ -131,16 +136,21 @@ class ExpressionEvaluator:
             )
         return self._process
 
-    async def _end(self) -> None:
+    async def _aborted(self, expression: str, error: Exception) -> ExpressionAborted:
+        log.info("expression aborted", expression=expression, error=type(error).__name__)
+        return ExpressionAborted(expression, used_its_time=await self._end() == -signal.SIGVTALRM)
+
+    async def _end(self) -> int | None:
+        """End the process. Returns its exit code; None: there is no process."""
         process, self._process = self._process, None
         if process is None:
-            return
+            return None
         if process.stdout is None or not process.stdout.at_eof():  # else it has ended, and the loop collects it
             with suppress(ProcessLookupError):
                 process.kill()
         if process.stdin is not None:
             process.stdin.close()
-        await process.wait()
+        return await process.wait()
 
 
 def _value(question: Question, reply: Reply) -> Value | ExpressionFailed:

@@ -46,6 +46,15 @@ class FoundVersion(msgspec.Struct, frozen=True):
     """The Python version or range that files other than pipeline.json ask for."""
     inferred_parameters: dict[str, Any] | None = None
     """The schema of a notebook's parameters that its tagged cell shows."""
+    metadata: MetadataFile | None = None
+    """Where its values stand."""
+
+
+class MetadataFile(msgspec.Struct, frozen=True):
+    """The file that holds the metadata."""
+
+    name: str
+    text: bytes
 
 
 class Examined(NamedTuple):
@@ -53,6 +62,10 @@ class Examined(NamedTuple):
 
     found: Found
     bundle: Bundle | None
+
+    def after(self, found: Found) -> Examined:
+        """Return what a further look left of it: without a version there is no bundle."""
+        return Examined(found, self.bundle if found.version is not None else None)
 
 
 def examine(
@@ -112,6 +125,7 @@ def _examined(name: str, folder: Folder, is_known: bool, limits: FolderLimits, p
         discovered.has_requirements,
         discovered.python,
         discovered.inferred_parameters,
+        MetadataFile(metadata, files[metadata]) if (metadata := discovered.metadata_file) else None,
     )
     return Examined(Found(known.name, version, (), notices), packed)
 

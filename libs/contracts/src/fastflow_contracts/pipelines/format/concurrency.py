@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fastflow_contracts.pipelines.format.value_types import Expression, Instances, says
+from fastflow_contracts.pipelines.format.value_types import Expression, RunsAtOnce, says
 
 OnLimit = Literal["queue", "reject", "replace"]
 
@@ -17,7 +17,7 @@ OnLimit = Literal["queue", "reject", "replace"]
 class ConcurrencySpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many runs there may be at once, of all or of those with the same key."""
 
-    limit: Annotated[Instances, says("Most runs at once.")] = 1
+    limit: Annotated[RunsAtOnce, says("Most runs at once.")] = 1
     key: Annotated[
         Expression | None,
         says("Runs with the same value of this expression share the limit; without it all runs do."),

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
+from fastflow_contracts.pipelines.format.expression_fields import note_secrets
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
@@ -46,6 +47,7 @@ def check(good: Good, root: JsonNode, diagnostics: Diagnostics, policy: LimitPol
     _check_unique("webhook_key", [pipeline, *entries], diagnostics, is_secret=True)
     _check_accepted(pipeline, entries, diagnostics)
     check_parameters(good, root, [(entry.good, entry.node) for entry in entries], diagnostics)
+    note_secrets(root, diagnostics)
     check_triggers(good, root, [entry.good.get("id") for entry in entries], diagnostics)
     _note_idle_signatures(pipeline, entries, diagnostics)
     _note_hasty_restarts(pipeline, diagnostics)

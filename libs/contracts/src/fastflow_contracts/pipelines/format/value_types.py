@@ -144,6 +144,16 @@ Instances = Annotated[
         maximum=COUNT_MAX,
     ),
 ]
+RunsAtOnce = Annotated[
+    int,
+    _rule(
+        f"a whole number from 1 to {COUNT_MAX}; for no limit, leave out concurrency",
+        value_parsers.whole(1, COUNT_MAX),
+        type="integer",
+        minimum=1,
+        maximum=COUNT_MAX,
+    ),
+]
 FirstFailures = Annotated[
     int,
     _rule(

@@ -1,6 +1,7 @@
 """Infers a schema from the parameters cell of a notebook: names, types, defaults, and comments as descriptions. Pure.
 
-The schema describes: forms and documents show it, and no start is refused because of it, as with papermill.
+The schema describes: forms and documents show it. A start is refused only for a text that the cell cannot take
+(``cell_texts``); a value of another type stays as it is, as with papermill.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ _ERRORS: Final = {
     ),
     ErrorType.RESULT_ERROR: (
         "Its result is not usable",
-        "The script ended well, but the file FASTFLOW_RESULT_FILE holds something else than a result.",
+        "The code ended well, but what it left is no result: in the file FASTFLOW_RESULT_FILE, or as the value of a "
+        "notebook's cell tagged “result”. The message below says why.",
     ),
     ErrorType.ARTIFACTS_ERROR: (
         "Its artifacts are not complete",

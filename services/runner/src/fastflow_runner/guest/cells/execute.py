@@ -132,7 +132,7 @@ async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: a
             report.ended("SUCCESS", count=count)
             return 0
         if attempt == attempts or stopping.is_set():
-            report.ended("FAILED", count=count)
+            report.ended("FAILED", count=count, is_no_result=failure.is_no_result)
             report.log(f"{name} failed: {failure}", STDERR)
             return int(failure.exit_code)
         report.ended("RETRYING", count=count, delay_s=step.delay_s)

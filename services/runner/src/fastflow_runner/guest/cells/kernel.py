@@ -44,6 +44,8 @@ class Failure(NamedTuple):
     value: str
     exit_code: int = 1
     """What the notebook ends with."""
+    is_no_result: bool = False
+    """The cell worked, but its value cannot be the result of the run."""
 
     def __str__(self) -> str:
         words = " ".join(self.value.split())
@@ -247,7 +249,9 @@ class Kernel:
             self._report.noted("This cell has no value, so it gives the run no result.")
         if not problem:
             return None
-        failure = Failure("ResultError", f"the last expression of the cell tagged 'result' is no result: {problem}")
+        failure = Failure(
+            "ResultError", f"the last expression of the cell tagged 'result' is no result: {problem}", is_no_result=True
+        )
         self._report.raised(failure.name, failure.value, [])
         return failure
 

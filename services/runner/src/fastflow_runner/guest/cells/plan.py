@@ -219,9 +219,12 @@ def _structure(text: str) -> object:
 def _defaults(source: str) -> dict[str, object]:
     """Return the plain values that *source* assigns to names."""
     found: dict[str, object] = {}
+    if source.lstrip().startswith("%%"):
+        return found
+    plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError):  # the source may contain magics
+        statements = ast.parse(plain).body
+    except (SyntaxError, ValueError, RecursionError):
         return found
     for statement in statements:
         if isinstance(statement, ast.AnnAssign):

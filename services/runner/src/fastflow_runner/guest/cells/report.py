@@ -130,9 +130,10 @@ class Report:
         self._send("noted", cell=self._cell, text=text)
         self.log(f"[fastflow] {text}", STDERR)
 
-    def ended(self, status: str, *, count: int | None, delay_s: float = 0.0) -> None:
+    def ended(self, status: str, *, count: int | None, delay_s: float = 0.0, is_no_result: bool = False) -> None:
         self._release()
-        self._send("ended", cell=self._cell, status=status, count=count, delay_s=delay_s or None)
+        fields = {"count": count, "delay_s": delay_s or None, "is_no_result": is_no_result or None}
+        self._send("ended", cell=self._cell, status=status, **fields)
 
     # Outputs.
 

@@ -20,6 +20,10 @@ from typing import Any
 from IPython.core.autocall import ZMQExitAutocall
 
 INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
+RESULT_BYTES_MAX = 64 * 1024
+"""Of the JSON of a result. This and the next two are those of a script's result file."""
+DEPTH_MAX = 64
+DIGITS_MAX = 300
 _VALUED = frozenset(
     {"-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "-t", "--target"}
 )
@@ -75,11 +79,54 @@ class CellValue:
         if self._value is None:
             return None
         try:
-            text = json.dumps(self._value, default=_plain, allow_nan=False, ensure_ascii=False)
+            text = json.dumps(self._value, default=_plain, ensure_ascii=False)
+            _check(text)
             Path(os.environ["FASTFLOW_RESULT_FILE"]).write_text(text, encoding="utf-8")
+        except NoResult as error:
+            return str(error)
         except Exception as error:  # whatever the value's own methods raise
             return f"{type(error).__name__}: {error}"
         return ""
+
+
+class NoResult(ValueError):
+    """The value has a form in JSON, but a result is stricter. The message says why."""
+
+
+def _check(text: str) -> None:
+    """Check the JSON of a value by the rules that the runner has for a result file. Raises ``NoResult``."""
+    if (size := len(text.encode())) > RESULT_BYTES_MAX:
+        raise NoResult(
+            f"it has {size:,} bytes as JSON; at most {RESULT_BYTES_MAX:,} are accepted. Keep large data outside, and "
+            "let the result say where"
+        )
+    value = json.loads(text, parse_constant=_constant, parse_int=_whole, object_pairs_hook=_members)
+    level, depth = [value], 0
+    while level := [each for value in level if isinstance(value, (list, dict)) for each in _inside(value)]:
+        depth += 1
+        if depth > DEPTH_MAX:
+            raise NoResult(f"its lists and objects are more than {DEPTH_MAX} deep; write it flatter")
+
+
+def _constant(word: str) -> None:
+    raise NoResult(f"it holds {word}, which has no form in JSON; put None in its place")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise NoResult(f"it holds a number of {len(digits):,} digits; make it a text")
+    return int(digits)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NoResult("two keys of a dict are the same as texts, such as 1 and '1'; rename one")
+    return found
+
+
+def _inside(value: list[Any] | dict[str, Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
 
 
 def _plain(value: Any) -> Any:
