@@ -437,7 +437,7 @@ async def test_a_skip_of_an_older_version_is_listed_and_says_that_its_message_is
     await bus.publish("ff.skipped.full", json.dumps(old).encode())
     (skip,) = await skips(client, 1)
     assert (skip["id"], skip["is_kept"], skip["event"]) == (None, False, None)
-    done = (await client.post("/api/skipped/redrive", json={})).json
+    done = (await client.post("/api/skipped/redrive", json={"expect": 1})).json
     assert (done["matched"], done["refused"], done["left"]) == (1, 1, 0)
 
 
