@@ -27,7 +27,11 @@ def test_a_reported_push_is_live_when_its_call_is_answered(tmp_path: Path) -> No
         body = json.dumps({"ref": "refs/heads/main", "after": second}).encode()
         for secret, status in (("another secret of the hook", 401), (SECRET, 200)):
             mac = hmac.digest(secret.encode(), body, "sha256").hex()
-            sent = {"X_GitHub_Event": "push", "X_Hub_Signature_256": f"sha256={mac}"}
+            sent = {
+                "X_GitHub_Event": "push",
+                "X_Hub_Signature_256": f"sha256={mac}",
+                "Content_Type": "application/json",
+            }
             assert there.get("/api/pipelines/etl")["commit"] == first
             answer = there.ask("POST", "/api/hooks/git", body, anonymous=True, **sent)
             assert answer.status == status, answer.json
