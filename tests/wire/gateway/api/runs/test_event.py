@@ -87,7 +87,7 @@ async def test_any_bytes_are_whole(bus: Bus, event: bytes) -> None:
 async def test_a_run_without_an_event_says_so(bus: Bus) -> None:
     """One whose input is gone says that; the page is shown nevertheless."""
     bare, without, gone = await store(bus, a_run()), await started_with(bus, None), await started_with(bus, b"1")
-    await bus.purge(subjects.RUNS, subjects.input_key(gone.ref), until=10**9)
+    await bus.purge(subjects.INPUTS, subjects.input_key(gone.ref), until=10**9)
     async with running_gateway(bus) as http, Client(http.url, TOKEN) as client:
         for run, words in ((bare, "has no event"), (without, "has no event"), (gone, "is not stored any more")):
             with pytest.raises(errors.NotFound, match=words):
