@@ -29,8 +29,8 @@ class AnswersContract:
             ("os.rmdir(os.path.dirname(path))", None),
             ("os.mkfifo(path)", Answer(problem="it is not a regular file")),
             ("os.mkdir(path)", Answer(problem="it is not a regular file")),
-            ("os.symlink('/dev/zero', path)", Answer(problem="Too many levels of symbolic links")),
-            ("os.symlink('/etc/passwd', path)", Answer(problem="Too many levels of symbolic links")),
+            ("os.symlink('/dev/zero', path)", Answer(problem="it is a link")),
+            ("os.symlink('/etc/passwd', path)", Answer(problem="it is a link")),
             (
                 "import socket; os.chdir(os.path.dirname(path)); socket.socket(socket.AF_UNIX).bind('route')",
                 Answer(problem="No such device or address"),

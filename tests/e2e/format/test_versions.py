@@ -83,7 +83,7 @@ def test_a_version_is_chosen_pinned_and_released_by_command(there: Installation)
     before = versions(there, lambda _: True)
     oldest, live = before["versions"][-1]["id"], before["live"]
     assert "one" in run(there, "--version", oldest)
-    said = done(there.command("pin", "report", oldest, "--reason", "the new one is wrong"))
+    said = done(there.command("pin", "report", oldest[:6], "--reason", "the new one is wrong"))
     assert said == f"version {oldest} of report is live and pinned.\n"
     assert "one" in run(there)
     held = push(there, "print('four')", len(before["versions"]) + 1)

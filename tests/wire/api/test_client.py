@@ -148,8 +148,10 @@ async def _ask_about_operations(api: Client) -> None:
     assert (await api.operation(asked.operation.id)).kind == "backfill"
     assert (await api.cancel_operation(asked.operation.id)).state in ("stopping", "cancelled")
     assert (await api.wait_for_operation(asked.operation.id, timeout_s=60)).state == "cancelled"
-    counted = await api.bulk("retry", BulkFilter(pipeline_name="none"), dry_run=True)
+    counted = await api.bulk("retry", BulkFilter(pipeline_name="other"), dry_run=True)
     assert (counted.matched, counted.operation) == (0, None)
+    with pytest.raises(NotFound, match="there is no pipeline 'none'"):
+        await api.bulk("retry", BulkFilter(pipeline_name="none"), dry_run=True)
 
 
 async def _ask_about_schedules(api: Client) -> None:
@@ -171,6 +173,7 @@ async def _ask_for_starts(bus: Bus, api: Client) -> Run:
     by_event = await api.publish("demo", b"anything")
     assert isinstance(by_hook, Run)
     assert isinstance(by_event, Run)
+    assert (await api.event(by_hook.id)).event == '{"x": 1}'
     assert (by_hook.triggered_by, by_event.triggered_by) == ("webhook", "bus")
     await ended(bus, started, "one\n", "two\n")
     assert (await api.wait(started.id, timeout_s=10)).status is Status.SUCCESS

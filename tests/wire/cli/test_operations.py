@@ -62,8 +62,11 @@ async def test_a_backfill_is_shown_and_then_followed_to_its_end(bus: Bus, comman
         True,
         True,
     )
+    refused = await command("backfill", "demo", *RANGE, data="n\n")
+    assert (refused.returncode, "Run 3 slots?" in refused.stderr) == (0, True)
+    assert await RunStore(bus).all_of(DEMO) == []
     runner = asyncio.create_task(finish_all(bus, 3))
-    done = await command("backfill", "demo", *RANGE, "--follow")
+    done = await command("backfill", "demo", *RANGE, "--yes", "--follow")
     await runner
     assert (done.returncode, "done: 3 changed, 0 unchanged, 0 refused." in done.stdout) == (0, True)
     listed = await command("operations")
@@ -80,6 +83,13 @@ async def test_bad_ranges_and_names_are_usage_errors_in_one_sentence(command: Co
     ):
         failed = await command("backfill", *arguments)
         assert (failed.returncode, said in failed.stderr, "Traceback" in failed.stderr) == (code, True, False)
+
+
+@pytest.mark.parametrize("words", [("bulk", "cancel"), ("bulk", "retry"), ("replay", "--since", "2026-01-01")])
+async def test_a_pipeline_that_is_not_there_is_named(command: Command, words: tuple[str, ...]) -> None:
+    """With a similar name, and not as zero runs."""
+    failed = await command(*words, "--pipeline", "demos")
+    assert (failed.returncode, "did you mean demo?" in failed.stderr) == (3, True)
 
 
 async def test_many_runs_are_acted_on_only_after_a_yes(bus: Bus, command: Command) -> None:
@@ -107,6 +117,7 @@ async def test_stored_inputs_are_sent_again_and_the_rest_can_be_cancelled(bus: B
     async with asyncio.timeout(60):
         while len(runs := await RunStore(bus).all_of(DEMO)) < 2:
             await asyncio.sleep(0.05)
+    assert "replay" in (await command("operations")).stdout
     again = next(each for each in runs if each.id != run.id)
     assert (await RunStore(bus).input(again)).overrides == {"CITY": "Rome"}
     assert again.order.operation_id is not None

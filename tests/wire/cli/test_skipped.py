@@ -22,7 +22,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Redrive(Protocol):
-    async def __call__(self, *arguments: str) -> Done: ...
+    async def __call__(self, *arguments: str, data: str | None = None) -> Done: ...
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ async def url(bus: Bus) -> AsyncIterator[str]:
 
 @pytest.fixture
 def command(url: str, tmp_path: Path) -> Redrive:
-    async def run(*arguments: str) -> Done:
+    async def run(*arguments: str, data: str | None = None) -> Done:
         own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "FASTFLOW_URL": url, "FASTFLOW_TOKEN": TOKEN}
-        return await asyncio.to_thread(partial(fastflow, *arguments, cwd=tmp_path, **own))
+        return await asyncio.to_thread(partial(fastflow, *arguments, cwd=tmp_path, data=data, **own))
 
     return run
 
@@ -75,10 +75,12 @@ async def test_all_that_match_are_started_over_several_requests(
     monkeypatch.setattr(actions, "REDRIVEN_MAX", 2)
     ids = await skip_ids(bus, command, 5)
     assert (await command("redrive", "--all", "--dry-run")).stdout == "5 would be started.\n"
-    refused = json.loads((await command("redrive", "--all", "--json")).stdout)
+    refused = json.loads((await command("redrive", "--all", "--json", "--yes")).stdout)
     assert (refused["started"], refused["refused"], refused["left"]) == (0, 5, 0)
     await publish_pipeline(bus, "off", a_bundle(main_py="1"))
-    done = await command("redrive", "--pipeline", "off")
+    asked = await command("redrive", "--pipeline", "off", data="n\n")
+    assert (asked.returncode, asked.stdout, "Start 5 messages?" in asked.stderr) == (0, "", True)
+    done = await command("redrive", "--pipeline", "off", data="y\n")
     assert (done.returncode, done.stdout) == (0, "5 started, 0 refused again.\n")
     started = json.loads((await command("skipped", "--all", "--json")).stdout)
     assert {skip["redriven_as"] for skip in started} == set(ids)

@@ -247,3 +247,11 @@ async def waiting(client: Client) -> int:
     """How many callers wait at this gateway."""
     metrics = (await client.get("/metrics")).text
     return int(float(metrics.split("\nfastflow_gateway_waits ")[1].split("\n")[0]))
+
+
+async def test_a_call_during_a_pause_is_told_who_paused_and_why(there: There) -> None:
+    """Its run is kept, and has not begun."""
+    assert (await there.gateway.ask("PUT", "/api/pause", json={"reason": "the move", "by": "Ada"})).status == 200
+    reply = await call(there.caller, "demo", Prefer="wait=1")
+    assert (reply.json["status"], reply.json["error_type"]) == ("PENDING", "not_over")
+    assert "by Ada: the move" in reply.json["error_message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 
@@ -13,7 +14,7 @@ from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
-from fastflow_api.shapes import Bulk, BulkAction, BulkFilter, Operation, Status
+from fastflow_api.shapes import Backfill, Bulk, BulkAction, BulkFilter, Operation, Status
 from fastflow_contracts.names import check_name
 
 HEADS = ("OPERATION", "KIND", "PIPELINE", "WHEN", "STATE", "DONE", "REFUSED")
@@ -27,6 +28,7 @@ GOES_ON = "The operation goes on; `fastflow operations` shows it, and `--cancel 
 @click.option("--to", "until", metavar="DATE", help="Last day or moment (UTC); default: now.")
 @click.option("--only-missing", is_flag=True, help="Leave out slots whose run failed, too.")
 @click.option("--dry-run", is_flag=True, help="Only say which slots would run.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("-f", "--follow", is_flag=True, help="Wait until all of it is over.")
 @json_option
 @api_options
@@ -37,30 +39,31 @@ def backfill(
     until: str | None,
     only_missing: bool,
     dry_run: bool,
+    yes: bool,
     follow: bool,
     as_json: bool,
     target: FindTarget,
 ) -> None:
     """Run the slots of a schedule of the pipeline NAME in a past range, oldest first.
 
-    The schedule is that of today. A slot whose run worked, or is under way, is not run again.
+    Says how many these are, and asks first. The schedule is that of today. A slot whose run worked, or is
+    under way, is not run again.
     """
     pipeline = check_name(name)
 
     async def work(client: Client) -> int:
+        asked = partial(client.backfill, pipeline, since, until, schedule=schedule, only_missing=only_missing)
         async with about_pipeline(client, pipeline):
-            done = await client.backfill(
-                pipeline, since, until, schedule=schedule, only_missing=only_missing, dry_run=dry_run
-            )
+            done = await asked(dry_run=True)
+        left = done.slots - done.existing
+        if not as_json or not (yes or dry_run):
+            click.echo(_slots(done), err=as_json)
+        if not dry_run and left and not yes and not click.confirm(f"Run {left:,} slots?", err=True):
+            return OK
+        if not dry_run and left:
+            done = await asked()
         if as_json and not follow:
             print_json(done)
-        elif not as_json:
-            click.echo(f"{done.schedule} ({done.definition}): {done.slots:,} slots, {done.existing:,} have a run.")
-            left = done.slots - done.existing
-            if done.first and done.last:
-                click.echo(f"{left:,} to run, from {done.first.isoformat()} to {done.last.isoformat()}.")
-            elif done.note:
-                click.echo(done.note, err=True)
         return await _say(client, done.operation, follow=follow, as_json=as_json)
 
     raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
@@ -101,7 +104,8 @@ def bulk(
     kind: BulkAction = "cancel" if action == "cancel" else "retry"
 
     async def work(client: Client) -> int:
-        found = await client.bulk(kind, wanted, dry_run=True)
+        async with about_pipeline(client, pipeline or ""):
+            found = await client.bulk(kind, wanted, dry_run=True)
         if not _confirmed(found, action, dry_run=dry_run, yes=yes, as_json=as_json):
             return OK
         done = await client.bulk(kind, wanted, expect=found.matched, code="current" if current else "same")
@@ -133,7 +137,8 @@ def replay(
     wanted = BulkFilter(pipeline_name=check_name(pipeline) if pipeline else None, start_date=since, end_date=until)
 
     async def work(client: Client) -> int:
-        found = await client.bulk("replay", wanted, dry_run=True)
+        async with about_pipeline(client, pipeline or ""):
+            found = await client.bulk("replay", wanted, dry_run=True)
         if not _confirmed(found, "replay", dry_run=dry_run, yes=yes, as_json=as_json):
             return OK
         done = await client.bulk("replay", wanted, expect=found.matched)
@@ -164,6 +169,17 @@ def operations(cancelled: str | None, as_json: bool, target: FindTarget) -> None
             click.echo("No operations.", err=True)
 
     ask(target, work)
+
+
+def _slots(found: Backfill) -> str:
+    """How many slots there are, and which of them are to run."""
+    lines = [f"{found.schedule} ({found.definition}): {found.slots:,} slots, {found.existing:,} have a run."]
+    if found.first and found.last:
+        left = found.slots - found.existing
+        lines.append(f"{left:,} to run, from {found.first.isoformat()} to {found.last.isoformat()}.")
+    elif found.note:
+        lines.append(found.note)
+    return "\n".join(lines)
 
 
 def _confirmed(found: Bulk, action: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:

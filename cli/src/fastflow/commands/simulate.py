@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fastflow.commands.validate import report, validation_settings
-from fastflow.errors import FAILED, NothingAnswers
+from fastflow.errors import FAILED, BadUsage, NothingAnswers
 from fastflow.local.checks import check
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import simulation as shown
@@ -43,6 +43,13 @@ _TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
     show_default=True,
     help="How long runs take that were never measured.",
 )
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With DIR: keep what it changes as a page.",
+)
 @json_option
 @api_options
 def simulate(
@@ -51,6 +58,7 @@ def simulate(
     since: datetime | None,
     slots: int | None,
     assume: float,
+    page: Path | None,
     as_json: bool,
     target: FindTarget,
 ) -> None:
@@ -58,23 +66,25 @@ def simulate(
 
     It uses the rules of the schedulers, with the deployed pipelines, measured durations and the slots of the live
     runners; it starts nothing. With DIR, a pipeline's folder or the folder of all pipelines, it simulates these in
-    their place, and prints the difference. Without an installation, only DIR.
+    their place, and prints the difference. A folder with problems is left out, and stays as it is deployed; then the
+    exit code is 1. Without an installation, only DIR.
     """
+    if page is not None and folder is None:
+        raise BadUsage("--html shows what DIR changes; give DIR, or open the page /simulation of the dashboard.")
     begin = None if since is None else since.replace(tzinfo=UTC)
-    specs = None if folder is None else _specs(folder)
+    specs, bad = (None, set[str]()) if folder is None else _specs(folder)
 
     async def deployed(client: Client) -> None:
         found = await client.simulation(days=days, since=begin, slots=slots, assume=assume)
         print_json(found) if as_json else click.echo(shown.text(found))
 
     async def comparison(client: Client, specs: Mapping[PipelineName, PipelineSpec]) -> None:
-        found = await client.compare_simulation(
-            {name: _without_secrets(spec) for name, spec in specs.items()},
-            days=days,
-            since=begin,
-            slots=slots,
-            assume=assume,
-        )
+        given: dict[str, dict[str, Any]] = {name: _without_secrets(spec) for name, spec in specs.items()}
+        if page is not None:
+            text = await client.simulation_page(given, days=days, since=begin, slots=slots, assume=assume, keep=bad)
+            _write(page, text)
+            return
+        found = await client.compare_simulation(given, days=days, since=begin, slots=slots, assume=assume, keep=bad)
         if as_json:
             print_json(found)
         else:
@@ -87,25 +97,43 @@ def simulate(
     try:
         found_target = target()
     except NothingAnswers:
+        if page is not None:
+            raise
         alone = _alone(specs, begin or now(), days, slots or SLOTS, assume)
         print_json(alone) if as_json else click.echo(shown.text(alone))
         click.echo("No installation is known, so nothing is compared and no duration is measured.", err=True)
-        return
-    ask(lambda: found_target, lambda client: comparison(client, specs))
+    else:
+        ask(lambda: found_target, lambda client: comparison(client, specs))
+    if bad:
+        raise SystemExit(FAILED)
 
 
-def _specs(folder: Path) -> dict[PipelineName, PipelineSpec]:
-    """The pipelines in *folder*. Prints the problems of a folder that is not valid, as ``validate`` does, and exits."""
+def _write(page: Path, text: bytes) -> None:
+    try:
+        page.write_bytes(text)
+    except OSError as error:
+        raise BadUsage(f"--html: {page} cannot be written: {error.strerror}.") from None
+    click.echo(f"{page} shows what is proposed, and the difference.", err=True)
+
+
+def _specs(folder: Path) -> tuple[dict[PipelineName, PipelineSpec], set[str]]:
+    """The pipelines in *folder*, and the names of those that are not valid.
+
+    Prints the problems of the latter, as ``validate`` does. Exits if no pipeline is valid.
+    """
     settings = validation_settings(os.environ)
     found = check(folder, settings)
     bad = [(where, pipeline) for where, pipeline in found if pipeline.problems]
     for where, pipeline in bad:
         click.echo(report(where, pipeline, settings.policy, now(), 0), err=True)
     specs = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
-    if bad or not specs:
+    if not specs:
         click.echo("Nothing is simulated; mend the problems first.", err=True)
         raise SystemExit(FAILED)
-    return specs
+    names = {str(pipeline.name) for _, pipeline in bad}
+    if names:
+        click.echo(f"Left out, with the problems above: {', '.join(sorted(names))}.", err=True)
+    return specs, names
 
 
 def _without_secrets(spec: PipelineSpec) -> dict[str, Any]:

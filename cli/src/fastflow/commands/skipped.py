@@ -60,6 +60,7 @@ def skipped(
 @click.option("--all", "everything", is_flag=True, help="All open skips.")
 @click.option("--again", is_flag=True, help="One more run of a SKIP that was started already.")
 @click.option("--dry-run", is_flag=True, help="Only say how many match.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @api_options
 def redrive(
@@ -69,12 +70,14 @@ def redrive(
     everything: bool,
     again: bool,
     dry_run: bool,
+    yes: bool,
     as_json: bool,
     target: FindTarget,
 ) -> None:
     """Start the messages of refused starts: each SKIP (an id or its beginning), or all that match.
 
-    What is refused again stays a skip; then the exit code is 1.
+    For all that match it says how many these are, and asks first. What is refused again stays a skip; then the exit
+    code is 1.
     """
     by_filter = everything or pipeline is not None or reason is not None
     if bool(wanted) == by_filter:
@@ -84,7 +87,12 @@ def redrive(
 
     async def work(client: Client) -> int:
         if by_filter:
-            return _say(await _all(client, pipeline, reason, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+            found = await client.redrive_all(pipeline=pipeline, reason=reason, dry_run=True)
+            if dry_run or not found.matched:
+                return _say(found, dry_run=dry_run, as_json=as_json)
+            if not yes and not click.confirm(f"Start {found.matched:,} messages?", err=True):
+                return OK
+            return _say(await _all(client, pipeline, reason, found.matched), dry_run=False, as_json=as_json)
         code = OK
         for skip in [await _find(client, text) for text in wanted]:
             if dry_run:
@@ -129,9 +137,9 @@ async def _start(client: Client, skip: SkipDetail, *, again: bool, as_json: bool
     return True
 
 
-async def _all(client: Client, pipeline: str | None, reason: str | None, *, dry_run: bool) -> Redriven:
+async def _all(client: Client, pipeline: str | None, reason: str | None, expect: int) -> Redriven:
     """Redrive all that match, over as many requests as that takes."""
-    total = done = await client.redrive_all(pipeline=pipeline, reason=reason, dry_run=dry_run)
+    total = done = await client.redrive_all(pipeline=pipeline, reason=reason, expect=expect)
     while done.next_cursor is not None:
         done = await client.redrive_all(pipeline=pipeline, reason=reason, cursor=done.next_cursor)
         total = Redriven(

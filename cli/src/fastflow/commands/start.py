@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from fastflow.commands.versions import find_version
 from fastflow.errors import OK, BadUsage, NoSuchThing
 from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
@@ -28,7 +29,11 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
     "-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter; also becomes a variable."
 )
 @click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
-@click.option("--version", metavar="ID", help="A kept version, from `fastflow versions NAME`; default: the live one.")
+@click.option(
+    "--version",
+    metavar="ID",
+    help="A kept version (id or its beginning); default: the live one.",
+)
 @click.option("--help-parameters", is_flag=True, help="Show what parameters NAME takes, and start nothing.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @click.option("-w", "--wait", is_flag=True, help="Wait and print only the result, as JSON; the exit code is the run's.")
@@ -67,12 +72,13 @@ def run(
 
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):
+            chosen = find_version(await client.versions(pipeline), version) if version else None
             accepted = await client.start(
                 pipeline,
                 env_vars=env_vars,
                 parameters=given,
                 run_config_id=run_config_id,
-                version=version,
+                version=chosen,
                 allow_undeclared=True,
                 wait_s=CALL_S if wait else 0,
             )

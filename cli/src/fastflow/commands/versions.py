@@ -10,7 +10,7 @@ import click
 
 from fastflow.errors import NoSuchThing
 from fastflow.remote.completion import pipeline_names
-from fastflow.remote.finding import check_pipeline
+from fastflow.remote.finding import PREFIX_CHARACTERS_MIN, check_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.printer import json_option, print_json
@@ -50,13 +50,14 @@ def versions(name: str, as_json: bool, target: FindTarget) -> None:
 @_reason
 @api_options
 def pin(name: str, version: str, reason: str, target: FindTarget) -> None:
-    """Make VERSION of the pipeline NAME live, and keep it live.
+    """Make VERSION (an id or its beginning) of the pipeline NAME live, and keep it live.
 
     What is pushed meanwhile is listed by `fastflow versions NAME`, and starts only if you choose it.
     """
 
     async def work(client: Client) -> None:
-        _say(await _about(client, name, lambda name: client.pin(name, version, reason=reason)))
+        found = find_version(await _about(client, name, client.versions), version)
+        _say(await client.pin(name, found, reason=reason))
 
     ask(target, work)
 
@@ -85,6 +86,16 @@ def rollback(name: str, reason: str, target: FindTarget) -> None:
         _say(await client.pin(name, before(found), reason=reason or "rolled back"))
 
     ask(target, work)
+
+
+def find_version(found: PipelineVersions, wanted: str) -> str:
+    """Return the id that is, or begins with, *wanted*; a whole hash stays as it is. Raises ``NoSuchThing``."""
+    ids = [each.id for each in found.versions if each.id.startswith(wanted)]
+    if len(wanted) >= PREFIX_CHARACTERS_MIN and len(ids) == 1:
+        return ids[0]
+    if len(ids) > 1:
+        raise NoSuchThing(f"{len(ids)} versions start with {wanted!r}: {', '.join(ids)}; type more.")
+    return wanted
 
 
 def before(found: PipelineVersions) -> str:

@@ -54,13 +54,18 @@ def differences(found: SimulationComparison) -> str:
     """What the proposed pipelines change."""
     if not found.differences:
         return "No difference to what is deployed."
-    lines = [line for each in found.differences[:LINES_MAX] for line in _difference(each)]
+    removed = [each.pipeline for each in found.differences if each.change == "removed"]
+    others = [each for each in found.differences if each.change != "removed"]
+    lines = [line for each in others[:LINES_MAX] for line in _difference(each)]
+    if removed:
+        more = f" and {len(removed) - LINES_MAX:,} more" if len(removed) > LINES_MAX else ""
+        lines.append(f"  not in the folder, so removed: {', '.join(removed[:LINES_MAX])}{more}")
     before, after = found.deployed, found.proposed
     lines.append(
         f"In all: starts {_step(before.starts, after.starts)}, refused {_step(before.refused, after.refused)}, "
     )
     lines[-1] += f"waiting at most {_step(before.waiting_max, after.waiting_max)}."
-    return _cut("\n".join(["Difference to what is deployed:", *lines]), len(found.differences))
+    return _cut("\n".join(["Difference to what is deployed:", *lines]), len(others))
 
 
 def _summary(found: Simulation) -> Iterator[str]:

@@ -47,9 +47,29 @@ def test_a_folder_is_simulated_with_assumed_durations(tmp_path: Path) -> None:
     assert len(found["hours"]) == 12 * 24
 
 
-def test_a_folder_with_problems_is_not_simulated(tmp_path: Path) -> None:
+def test_a_folder_with_problems_is_left_out(tmp_path: Path) -> None:
+    """It is named with its problems; the others are simulated, and the exit code tells."""
+    folder(tmp_path, good={"schedule_cron": "0 3 * * *"}, bad={"schedule_cron": "61 * * * *"})
+    done = fastflow("simulate", ".", "--json", cwd=tmp_path)
+    assert (done.returncode, [each["pipeline"] for each in json.loads(done.stdout)["pipelines"]]) == (1, ["good"])
+    assert "bad/pipeline.json:1: schedule_cron" in done.stderr
+    assert "Left out, with the problems above: bad." in done.stderr
+
+
+def test_a_page_needs_a_folder_and_an_installation(tmp_path: Path) -> None:
+    folder(tmp_path, a={})
+    assert fastflow("simulate", "--html", "x.html", cwd=tmp_path).returncode == 2
+    done = fastflow("simulate", ".", "--html", "x.html", cwd=tmp_path)
+    assert (done.returncode not in (0, 1), (tmp_path / "x.html").exists(), "Traceback" in done.stderr) == (
+        True,
+        False,
+        False,
+    )
+
+
+def test_nothing_is_simulated_without_a_valid_folder(tmp_path: Path) -> None:
     """The problems are those of ``validate``, with file and line."""
-    folder(tmp_path, good={}, bad={"schedule_cron": "61 * * * *"}, never={"schedule_cron": "0 0 30 2 *"})
+    folder(tmp_path, bad={"schedule_cron": "61 * * * *"}, never={"schedule_cron": "0 0 30 2 *"})
     done = fastflow("simulate", ".", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "bad/pipeline.json:1: schedule_cron" in done.stderr

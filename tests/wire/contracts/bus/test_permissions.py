@@ -73,8 +73,8 @@ WHO: Final[dict[str, set[User]]] = {
     "$O.ff_bundles.x": NOBODY,
     # Reading one of them.
     f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
-    f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.input.x.y": {SCHEDULER, RUNNER},
-    f"{JS}.DIRECT.GET.KV_ff_inputs.$KV.ff_inputs.input.x.y": {SCHEDULER, RUNNER},
+    f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.input.x.y": {SCHEDULER, RUNNER, GATEWAY},
+    f"{JS}.DIRECT.GET.KV_ff_inputs.$KV.ff_inputs.input.x.y": {SCHEDULER, RUNNER, GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
     f"{JS}.DIRECT.GET.KV_ff_pipelines.$KV.ff_pipelines.pipeline.x": {SYNCER, SCHEDULER, GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_pipelines.$KV.ff_pipelines.version.x.y": {SYNCER, SCHEDULER, GATEWAY},

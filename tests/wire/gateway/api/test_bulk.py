@@ -111,7 +111,9 @@ async def test_nothing_is_done_without_the_right_count(bus: Bus, client: Client)
     wrong = await client.post(PATH, json={"action": "cancel", "expect": 7})
     assert (wrong.status, "1 runs match now, not 7; nothing was done" in wrong.json["detail"]) == (409, True)
     assert (await client.get("/api/operations")).json == {"operations": []}
-    none = await client.post(PATH, json={"action": "cancel", "filter": {"pipeline_name": "none"}, "expect": 0})
+    none = await client.post(PATH, json={"action": "cancel", "filter": {"triggered_by": "webhook"}, "expect": 0})
+    unknown = await client.post(PATH, json={"action": "cancel", "filter": {"pipeline_name": "none"}, "dry_run": True})
+    assert (unknown.status, "there is no pipeline 'none'" in unknown.json["detail"]) == (404, True)
     assert none.json == {"matched": 0, "by_pipeline": {}, "operation": None}
 
 

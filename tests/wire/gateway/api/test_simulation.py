@@ -120,10 +120,45 @@ async def test_the_command_prints_the_difference_of_a_folder(client: Client, tmp
     done = await asyncio.to_thread(fastflow, "simulate", ".", *there, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "  new: added; starts 0 → 47" in done.stdout
-    assert "  report: removed; starts 2 → 0" in done.stdout
+    assert "  not in the folder, so removed: report\n" in done.stdout
     assert "    schedules/nightly: cron 30 2 * * * in Europe/Berlin → none" in done.stdout
     deployed = await asyncio.to_thread(fastflow, "simulate", "--json", *there, cwd=tmp_path)
     assert json.loads(deployed.stdout)["starts"] == 4
+
+
+async def test_a_folder_with_problems_stays_as_it_is_deployed(client: Client, tmp_path: Path) -> None:
+    """It is named, the exit code tells, and what the folder does not have is one line."""
+    folder = tmp_path / "flows"
+    for name, metadata in (("etl", '{"schedule_cron": "nonsense"}'), ("new", '{"schedule_cron": "@hourly"}')):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "main.py").write_text("")
+        (folder / name / "pipeline.json").write_text(metadata)
+    there = ("simulate", str(folder), "--url", client.url, "--token", TOKEN, "--days", "2", "--from", "2026-03-20")
+    done = await asyncio.to_thread(fastflow, *there, cwd=tmp_path)
+    assert (done.returncode, "Left out, with the problems above: etl." in done.stderr) == (1, True)
+    assert "new: added" in done.stdout
+    assert "  not in the folder, so removed: report\n" in done.stdout
+    assert "etl:" not in done.stdout
+
+
+async def test_the_difference_is_kept_as_a_page(client: Client, tmp_path: Path) -> None:
+    """In one file: it loads nothing and leads nowhere. Without the token there is none."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "main.py").write_text("")
+    (tmp_path / "new" / "pipeline.json").write_text('{"schedule_cron": "@hourly"}')
+    there = ("simulate", str(tmp_path), "--url", client.url, "--days", "2", "--html", "ahead.html")
+    done = await asyncio.to_thread(fastflow, *there, "--token", TOKEN, cwd=tmp_path)
+    assert (done.returncode, done.stdout, "ahead.html" in done.stderr) == (0, "", True), done.stderr
+    page = (tmp_path / "ahead.html").read_text()
+    assert "<td>new</td><td>added</td>" in page
+    assert "Deployed, and not in the proposal: etl, report." in page
+    assert not any(text in page for text in ("href=", "<script", 'src="', "<form"))
+    refused = await client.ask("POST", "/simulation", json={"pipelines": {}}, anonymous=True)
+    assert refused.status == 401
+    bad = await client.ask("POST", "/simulation", json={"pipelines": {"a": {"schedule_cron": 5}}})
+    assert (bad.status, "schedule_cron" in bad.text) == (422, True)
+    lost = await asyncio.to_thread(fastflow, *there[:-1], "no/such/folder.html", "--token", TOKEN, cwd=tmp_path)
+    assert (lost.returncode, "cannot be written" in lost.stderr) == (2, True)
 
 
 async def test_it_needs_the_token(client: Client) -> None:
@@ -135,7 +170,7 @@ async def test_only_a_few_requests_wait_for_their_turn(bus: Bus) -> None:
     simulator = Simulator(ReadModel(bus))
 
     def ask() -> Awaitable[object]:
-        return simulator.compared({}, days=1, since=None, slots=None, assumed_s=60)
+        return simulator.compared(b'{"pipelines": {}}')
 
     answers = await asyncio.gather(*(ask() for _ in range(WAITING_MAX + 3)), return_exceptions=True)
     refused = [each for each in answers if isinstance(each, RequestRefused)]

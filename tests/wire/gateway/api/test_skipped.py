@@ -326,7 +326,10 @@ async def test_all_that_match_are_redriven_oldest_first(bus: Bus, client: Client
     counted = (await client.post("/api/skipped/redrive", json=wanted | {"dry_run": True})).json
     assert (counted["matched"], counted["started"]) == (5, 0)
     await publish_pipeline(bus, "full", a_bundle(main_py="1"), max_instances=3)
-    done = (await client.post("/api/skipped/redrive", json=wanted)).json
+    for body, status in ((wanted, 422), (wanted | {"expect": 4}, 409), (wanted | {"cursor": OTHER}, 422), ({}, 422)):
+        refused = await client.post("/api/skipped/redrive", json=body)
+        assert (refused.status, len(await skips(client, 5, "?pipeline=full&open=true"))) == (status, 5), refused.text
+    done = (await client.post("/api/skipped/redrive", json=wanted | {"expect": 5})).json
     assert (done["matched"], done["started"], done["refused"], done["left"]) == (5, 2, 3, 0)
     assert "max_instances" in done["reasons"][0]
     await skips(client, 3, "?pipeline=full&open=true")
@@ -434,7 +437,7 @@ async def test_a_skip_of_an_older_version_is_listed_and_says_that_its_message_is
     await bus.publish("ff.skipped.full", json.dumps(old).encode())
     (skip,) = await skips(client, 1)
     assert (skip["id"], skip["is_kept"], skip["event"]) == (None, False, None)
-    done = (await client.post("/api/skipped/redrive", json={})).json
+    done = (await client.post("/api/skipped/redrive", json={"expect": 1})).json
     assert (done["matched"], done["refused"], done["left"]) == (1, 1, 0)
 
 

@@ -99,6 +99,14 @@ class Outputs(Resource):
                 if event.name == "cell":
                     yield decoded(event.data, CellEvent)
 
+    async def event(self, run_id: str) -> shapes.RunEvent:
+        """Get the event that a run was started with, and its headers.
+
+        Raises:
+            NotFound: The run was started without an event.
+        """
+        return await self._connection.json("GET", f"/api/runs/{segment(run_id)}/event", shapes.RunEvent)
+
     async def result(self, run_id: str) -> Any:
         """Get the result of a run: the JSON value that its script wrote to the file ``FASTFLOW_RESULT_FILE``.
 

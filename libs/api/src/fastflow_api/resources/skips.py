@@ -137,12 +137,13 @@ class RefusedStarts(Resource):
             triggered_by: As for ``skips``.
             dry_run: Only count them.
             cursor: ``next_cursor`` of the previous call: continue with newer skips.
-            expect: How many match, as a dry run has counted them; None: any number.
+            expect: How many match, as a dry run has counted them. Required without *dry_run* and *cursor*.
 
         Returns:
             How many started and how many were refused again, which stay.
 
         Raises:
+            BadRequest: *expect* is missing.
             Conflict: There are not as many as *expect* says; nothing was started.
         """
         body = shapes.RedriveBody(

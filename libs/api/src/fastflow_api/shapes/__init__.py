@@ -42,7 +42,7 @@ from fastflow_api.shapes.operations import (
     Operation,
     OperationList,
 )
-from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
+from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, RunEvent, Sample, SampleList
 from fastflow_api.shapes.pauses import Pause, Pauses
 from fastflow_api.shapes.pipelines import (
     CrashLoop,
@@ -162,6 +162,7 @@ __all__ = [
     "Run",
     "RunBody",
     "RunDetail",
+    "RunEvent",
     "RunIds",
     "RunMark",
     "RunPage",

@@ -94,7 +94,7 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     cursor: str | None = None
     """``next_cursor`` of the previous answer: continue with newer skips."""
     expect: int | None = None
-    """How many skips the caller expects, as a dry run has counted them; null: any number."""
+    """How many skips the caller expects, as a dry run has counted them. Required without ``dry_run`` and ``cursor``."""
 
 
 class PauseBody(Body, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ BulkAction = Literal["cancel", "retry", "replay"]
 
 
 class Operation(Shape, frozen=True, kw_only=True):
-    """A backfill, or a cancel or retry of many runs, and how far it is."""
+    """A backfill, or a cancel, retry or replay of many runs, and how far it is."""
 
     id: str
-    kind: Literal["backfill", "cancel", "retry"]
+    kind: Literal["backfill", "cancel", "retry", "replay"]
     state: Literal["running", "stopping", "done", "cancelled"]
     """``stopping``: it was cancelled, and its runs are not over yet."""
     created_at: datetime

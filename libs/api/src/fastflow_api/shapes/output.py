@@ -1,4 +1,4 @@
-"""Log lines and samples of a run."""
+"""Log lines, samples and the event of a run."""
 
 from __future__ import annotations
 
@@ -49,3 +49,18 @@ class SampleList(Shape, frozen=True, kw_only=True):
     """Samples of all attempts, oldest first."""
 
     samples: tuple[Sample, ...]
+
+
+class RunEvent(Shape, frozen=True, kw_only=True):
+    """The event that a run was started with: the body of the call or message."""
+
+    event: str | None
+    """As text, with the values of variables and parameters hidden; null: it is not UTF-8."""
+    event_base64: str | None
+    """The bytes of an event that is not UTF-8."""
+    event_bytes: int
+    """Size of the event, in bytes."""
+    event_type: str | None
+    """Its media type."""
+    headers: dict[str, str]
+    """Headers that say which event it is, names in lower case."""

@@ -155,3 +155,5 @@ class SimulationBody(Body, frozen=True, kw_only=True):
     """Seconds that a run takes that was never measured."""
     pipelines: dict[str, dict[str, Any]]
     """The settings of each, as in its pipeline.json, without secrets."""
+    keep: tuple[str, ...] = ()
+    """Names of deployed pipelines that stay as they are. All others that are not given are removed."""

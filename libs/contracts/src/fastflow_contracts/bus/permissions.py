@@ -216,6 +216,8 @@ def grant(user: User, *, published: Iterable[str] = ()) -> Grant:
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.VERSION_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.SESSIONS, subjects.SPENT_KEYS),
+                    *_getting(subjects.RUNS, subjects.INPUT_KEYS),
+                    *_getting(subjects.INPUTS, subjects.INPUT_KEYS),  # the event of a run; one at a time, never all
                     *_finding(bucket_stream(subjects.RUNS)),
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),

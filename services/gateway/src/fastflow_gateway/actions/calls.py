@@ -43,6 +43,7 @@ from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
+from fastflow_gateway.views.waiting import held_by, pause_words
 
 log = get_logger(__name__)
 
@@ -138,8 +139,11 @@ class Calls:
         ended = known if isinstance(known, KnownRun) and known.run.is_over else None
         if ended is None and (ended := await self._app[WAITS].end_of(run_id, deadline_s)) is None:
             text = (
-                f"run {run_id} is not over yet, and goes on; call again with the same Nats-Msg-Id to wait for its end."
+                f"run {run_id} is not over yet, and goes on; to wait for its end, call again with the same Nats-Msg-Id."
             )
+            late = model.runs.get(run_id)
+            if late is not None and (pause := held_by(late.run, model.pauses.now)) is not None:
+                text = f"{text} It has not begun: {pause_words('it', pause)}"
             raise _NoEnd(NOT_OVER, 504, text, model.runs.get(run_id) or known)
         if ended.run.is_refused:  # its start was stored before a scheduler could decide
             assert isinstance(ended.run.state, Ended)

@@ -142,6 +142,7 @@ async def act_on(
                 triggered_by=triggered_by,
                 total=len(runs),
                 code="current" if action == "replay" else code,
+                is_replay=action == "replay",
             )
             items = tuple(OperationItem(pipeline=run.pipeline, run_id=run.id) for run in runs)
             operation = shown(await ask_for(app, record, items))

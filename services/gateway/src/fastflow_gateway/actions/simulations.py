@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
@@ -51,15 +52,19 @@ class Simulator:
             found = await scenario(self._model, begin, slots=slots, durations=durations, assumed_s=assumed_s)
             return await asyncio.to_thread(simulate, found, begin, days)
 
-    async def compared(
-        self, pipelines: Mapping[str, Any], *, days: int, since: datetime | None, slots: int | None, assumed_s: float
-    ) -> ForecastComparison:
-        """Simulate the deployed pipelines, and *pipelines* in their place. Raises ``RequestRefused``."""
-        begin = _checked(days, since, slots, assumed_s)
+    async def compared(self, body: bytes) -> ForecastComparison:
+        """Simulate the deployed pipelines, and those of *body* in their place. Raises ``RequestRefused``."""
+        try:
+            wanted = msgspec.json.decode(body, type=shapes.SimulationBody)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            example = '{"days": 7, "pipelines": {"etl": {"schedule_cron": "0 3 * * *"}}}'
+            raise RequestRefused(422, f"the body must be like {example}: {error}.") from error
+        days, slots, assumed_s = wanted.days, wanted.slots, wanted.assume
+        begin = _checked(days, wanted.since, slots, assumed_s)
         async with self._own_turn():
-            specs = await asyncio.to_thread(_specs, pipelines)
+            specs = await asyncio.to_thread(_specs, wanted.pipelines)
             before = await scenario(self._model, begin, slots=slots, durations="median", assumed_s=assumed_s)
-            after = proposed(self._model, before, specs)
+            after = proposed(self._model, before, specs, wanted.keep)
             old = await asyncio.to_thread(simulate, before, begin, days)
             new = await asyncio.to_thread(simulate, after, begin, days)
             return await asyncio.to_thread(compared, old, new, before.pipelines, after.pipelines)

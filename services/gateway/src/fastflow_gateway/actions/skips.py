@@ -119,17 +119,24 @@ async def redrive_all(
         wanted: Which skips.
         dry_run: Only count them.
         cursor: Only skips that are newer than the one with this id.
-        expect: How many match, as the caller knows; None: any number.
+        expect: How many match, as the caller knows. With a *cursor* it may be None: any number.
 
     Returns:
         What became of the first ``REDRIVEN_MAX``. A refused one stays a skip.
 
     Raises:
-        RequestRefused: There are not as many as expected; nothing was started.
+        RequestRefused: There are not as many as expected, or it is not said how many; nothing was started.
     """
+    if cursor is not None and app[MODEL].skips.get(RunId(cursor)) is None:
+        raise RequestRefused(422, f"cursor: there is no skip {cursor[:64]!r}; begin again without it.")
     found = [skip for skip in _newer(app[MODEL].skips.listed(wanted), cursor) if skip.redriven_as is None]
     if dry_run:
         return shapes.Redriven(matched=len(found), left=len(found))
+    if expect is None and cursor is None:
+        raise RequestRefused(
+            422,
+            f'{len(found):,} skips match; to start them send "expect": {len(found)}, or "dry_run": true to look again.',
+        )
     if expect is not None and expect != len(found):
         raise RequestRefused(
             409,

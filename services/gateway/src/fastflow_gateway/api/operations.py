@@ -59,7 +59,7 @@ async def start_backfill(request: web.Request) -> web.Response:
 async def act_on_many(request: web.Request) -> web.Response:
     """Cancel or start again all runs that match, or count them."""
     wanted = await _body(request, shapes.BulkBody, '{"action": "cancel", "filter": {}, "dry_run": true}')
-    given = wanted.filter
+    given, model = wanted.filter, request.app[MODEL]
     filters = RunsQuery(
         pipeline_name=given.pipeline_name,
         status=given.status,
@@ -67,10 +67,13 @@ async def act_on_many(request: web.Request) -> web.Response:
         start_date=given.start_date,
         end_date=given.end_date,
     ).filter()
+    found = await operations.matching(request.app, wanted.action, filters)
+    if not found and given.pipeline_name is not None:  # a removed pipeline may have runs
+        await queries.pipeline_named(model, given.pipeline_name)
     done = await operations.act_on(
         request.app,
         wanted.action,
-        await operations.matching(request.app, wanted.action, filters),
+        found,
         triggered_by=triggered_by(request),
         code=wanted.code,
         expect=wanted.expect,
@@ -100,9 +103,9 @@ ROUTES = (
         "POST",
         "/api/runs/bulk",
         act_on_many,
-        "Cancel or start again all runs that match, oldest first, as one operation. 409: there are not as many as "
-        "`expect` says.",
-        {200: shapes.Bulk} | dict.fromkeys((409, 422, 429), shapes.Error),
+        "Cancel or start again all runs that match, oldest first, as one operation. 404: there is no such pipeline. "
+        "409: there are not as many as `expect` says.",
+        {200: shapes.Bulk} | dict.fromkeys((404, 409, 422, 429), shapes.Error),
         body=shapes.BulkBody,
     ),
     Route("GET", "/api/operations", list_operations, "List operations, newest first.", {200: shapes.OperationList}),

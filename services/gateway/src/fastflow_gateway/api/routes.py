@@ -25,6 +25,7 @@ from fastflow_gateway.api import (
 from fastflow_gateway.api.runs import (
     artifacts,
     cells,
+    event,
     ids,
     log,
     log_lines,
@@ -54,6 +55,7 @@ ROUTES: tuple[Route, ...] = (
     *log_lines.ROUTES,
     *samples.ROUTES,
     *cells.ROUTES,
+    *event.ROUTES,
     *result.ROUTES,
     *artifacts.ROUTES,
     *webhooks.ROUTES,

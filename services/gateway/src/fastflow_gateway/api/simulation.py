@@ -11,7 +11,6 @@ from fastflow_api import shapes
 from fastflow_contracts.simulation.scenario import ASSUMED_S
 from fastflow_contracts.simulation.simulate import DAYS_MAX
 from fastflow_gateway.actions.simulations import ASSUMED_S_MAX, SIMULATOR, SLOTS_MAX
-from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.filters import instant
@@ -46,16 +45,7 @@ async def simulation(request: web.Request) -> web.Response:
 
 async def compare_simulation(request: web.Request) -> web.Response:
     """Simulate the deployed pipelines, and those of the body in their place."""
-    try:
-        wanted = msgspec.json.decode(await body_of(request), type=shapes.SimulationBody)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestRefused(
-            422,
-            f'the body must be like {{"days": 7, "pipelines": {{"etl": {{"schedule_cron": "0 3 * * *"}}}}}}: {error}.',
-        ) from error
-    found = await request.app[SIMULATOR].compared(
-        wanted.pipelines, days=wanted.days, since=wanted.since, slots=wanted.slots, assumed_s=wanted.assume
-    )
+    found = await request.app[SIMULATOR].compared(await body_of(request))
     return answer(comparison_shape(found))
 
 

@@ -111,6 +111,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.globals["version"] = version("fastflow-gateway")
+    made.globals["style"] = (HERE / "static" / "style.css").read_text()
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "bytes_text": bytes_text,

@@ -7,13 +7,15 @@ from typing import Final
 
 from aiohttp import web
 
+from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest
 from fastflow_contracts.runs.messages import RetriedCode
-from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.runs.run import RunInput, RunRecord
+from fastflow_contracts.runs.store import NoSuchRun
 from fastflow_gateway.actions import runs
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import facts, lineage, results
@@ -97,6 +99,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         notebook=notebook,
         result=await _result(model, known.run),
         artifacts=await _artifacts(model, known.run),
+        event=await _event(model, known.run),
         has_result=known.run.result_bytes is not None,
         refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
@@ -123,6 +126,16 @@ async def _result(model: ReadModel, run: RunRecord) -> ShownResult | None:
     except BusError as error:
         log.warning("result not read", run=run.id, error=str(error))
         return None
+
+
+async def _event(model: ReadModel, run: RunRecord) -> RunInput | None:
+    """What it was started with, if that has an event; None if it has none, or none can be read now."""
+    try:
+        given = await model.input(run)
+    except (BusError, NoSuchRun, Unreadable) as error:
+        log.warning("input not read", run=run.id, error=str(error))
+        return None
+    return None if given.event is None else given
 
 
 async def _artifacts(model: ReadModel, run: RunRecord) -> ArtifactManifest | None:

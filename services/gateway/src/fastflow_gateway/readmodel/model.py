@@ -36,7 +36,7 @@ from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.operations.records import OperationRecord
 from fastflow_contracts.runs.operations.store import OperationStore
 from fastflow_contracts.runs.presence import Presence, is_gone
-from fastflow_contracts.runs.run import RunRecord, RunStatus
+from fastflow_contracts.runs.run import RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
@@ -183,6 +183,10 @@ class ReadModel:
         except Unreadable:  # ``find`` has logged and counted it
             return None
         return KnownRun(stored.run, stored.revision)
+
+    async def input(self, run: RunRecord) -> RunInput:
+        """What a run was started with. Raises ``NoSuchRun`` if it is gone or unreadable, ``BusError``."""
+        return await self._store.input(run)
 
     async def result(self, run: RunRecord) -> bytes | None:
         """The JSON that a run's script wrote; None if it has no result. Raises ``BusError``."""

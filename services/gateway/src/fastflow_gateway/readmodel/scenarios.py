@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from math import ceil
 from typing import Final, Literal, TypeAlias
@@ -67,21 +67,21 @@ async def scenario(
     )
 
 
-def proposed(model: ReadModel, deployed: Scenario, specs: Mapping[PipelineName, PipelineSpec]) -> Scenario:
-    """Return *deployed* with the pipelines *specs* in place of all others.
+def proposed(
+    model: ReadModel, deployed: Scenario, specs: Mapping[PipelineName, PipelineSpec], keep: Collection[str] = ()
+) -> Scenario:
+    """Return *deployed* with the pipelines *specs* in place of all others, except those to *keep* as they are.
 
     Schedules that stay the same go on counting as they do, and durations are those of the pipeline of the same name.
     """
     known = {pipeline.name: pipeline for pipeline in deployed.pipelines}
-    return replace(
-        deployed,
-        pipelines=tuple(
-            replace(known[name], spec=spec)
-            if name in known
-            else SimulatedPipeline(name=name, spec=spec, links=model.links.made(name))
-            for name, spec in sorted(specs.items())
-        ),
-    )
+    wanted = {name: known[name] for name in known if name in keep} | {
+        name: replace(known[name], spec=spec)
+        if name in known
+        else SimulatedPipeline(name=name, spec=spec, links=model.links.made(name))
+        for name, spec in specs.items()
+    }
+    return replace(deployed, pipelines=tuple(wanted[name] for name in sorted(wanted)))
 
 
 def _duration_s(runs: list[RunRecord], share: float) -> float | None:

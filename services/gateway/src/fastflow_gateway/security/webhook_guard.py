@@ -18,6 +18,7 @@ from fastflow_gateway.security.rate_limit import CLIENTS_MAX, RateLimit
 
 CLIENT_BURST, CLIENT_PER_MINUTE = 10, 10
 PIPELINE_BURST, PIPELINE_PER_MINUTE = 100, 60
+LATE_BURST, LATE_PER_MINUTE = 60, 60
 CALLS_PER_MINUTE: Final = 600
 CALL_BYTES: Final = 16 * 1024
 """A call counts once more for each such part of its body: what it stores must not fill the bus either."""
@@ -40,12 +41,28 @@ class WebhookGuard:
         self._calls = RateLimit(burst=calls_per_minute, per_minute=calls_per_minute) if calls_per_minute else None
         self._clients = RateLimit(burst=CLIENT_BURST, per_minute=CLIENT_PER_MINUTE)
         self._pipelines = RateLimit(burst=PIPELINE_BURST, per_minute=PIPELINE_PER_MINUTE)
+        self._late = RateLimit(burst=LATE_BURST, per_minute=LATE_PER_MINUTE)
         self._proven: LRUCache[WebhookCall, float] = LRUCache(CLIENTS_MAX)
 
     def wait_s(self, call: WebhookCall, now_s: float) -> int:
         """Whole seconds until the client may try; 0 = now."""
         pipeline_s = 0 if self._is_proven(call, now_s) else self._pipelines.wait_s(call.pipeline, now_s)
         return max(self._clients.wait_s(call.client, now_s), pipeline_s)
+
+    def may_be_late(self, pipeline: str, now_s: float) -> bool:
+        """Whether a signed call of a client that must wait is checked nevertheless; counts it until it is right.
+
+        Behind a proxy one address may be everybody's: the failures of others must not shut out who has the secret. All
+        clients together have a few such checks, so guessing gets no further.
+        """
+        if self._late.wait_s(pipeline, now_s):
+            return False
+        self._late.failed(pipeline, now_s)
+        return True
+
+    def right_though_late(self, pipeline: str, now_s: float) -> None:
+        """The signature of such a call holds."""
+        self._late.forgive(pipeline, now_s)
 
     def begin(self, call: WebhookCall, now_s: float) -> None:
         """Count the call as wrong until it is known to be right: else a thousand concurrent calls would count once."""

@@ -9,7 +9,7 @@ from fastflow_contracts.runs.operations.records import OperationRecord
 def operation(record: OperationRecord) -> shapes.Operation:
     return shapes.Operation(
         id=record.id,
-        kind=record.kind,
+        kind="replay" if record.is_replay else record.kind,
         state=record.state,
         created_at=record.created_at,
         ended_at=record.ended_at,

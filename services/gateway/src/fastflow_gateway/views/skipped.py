@@ -5,9 +5,8 @@ The message is kept whole for a redrive. Values of variables are never shown, no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
 
@@ -17,10 +16,10 @@ from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, SkipRecord
 from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
+from fastflow_gateway.views.events import event_text
 
 EVENT_CHARACTERS_MAX: Final = 4_096
 """How much of an event a list shows."""
-_VARIABLES: Final = ("env_vars", "parameters")
 
 
 class Content(NamedTuple):
@@ -79,35 +78,17 @@ def _content(letter: Letter, *, by_service: bool) -> Content:
         kind = next((value for name, value in letter.headers.items() if name.lower() == "content-type"), None)
         is_event = bool(letter.payload) and kind != TRIGGER_TYPE
         return Content(
-            _text(letter.payload) if is_event else HIDDEN if letter.payload else None, len(letter.payload), kind
+            event_text(letter.payload) if is_event else HIDDEN if letter.payload else None, len(letter.payload), kind
         )
     event = trigger.event
     return Content(
-        _text(event) if event is not None else None,
+        event_text(event) if event is not None else None,
         len(event or b""),
         trigger.event_type,
         tuple(trigger.env_vars),
         tuple(trigger.parameters),
         trigger.event_headers if TRIGGER_TYPE in letter.headers.values() else {},
     )
-
-
-def _text(event: bytes) -> str:
-    """The event without the values of variables that it may hold: those of a run body, or of a webhook call."""
-    text = event.decode("utf-8", "replace")
-    if not any(field in text for field in _VARIABLES):
-        return text
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return HIDDEN  # cut or broken JSON: a value cannot be told from the rest
-    if not isinstance(parsed, dict):
-        return text
-    return json.dumps(parsed | {field: _masked(parsed[field]) for field in _VARIABLES if field in parsed}, indent=2)
-
-
-def _masked(variables: Any) -> Any:
-    return dict.fromkeys(variables, HIDDEN) if isinstance(variables, dict) else HIDDEN
 
 
 def _headers(letter: Letter) -> dict[str, str]:

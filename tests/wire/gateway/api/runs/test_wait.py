@@ -174,3 +174,10 @@ async def test_the_document_says_what_waits(client: Client, path: str) -> None:
     assert any((kind.get("minimum"), kind.get("maximum")) == (0, 60) for kind in named["wait"]["anyOf"])
     answers = operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
     assert [each["$ref"].rpartition("/")[2] for each in answers] == ["Run", "RunWithResult"]
+
+
+async def test_a_wait_during_a_pause_ends_with_who_paused_and_why(client: Client) -> None:
+    assert (await client.ask("PUT", "/api/pause", json={"reason": "the move", "by": "Ada"})).status == 200
+    answer = await client.post(f"{START}?wait=1")
+    assert (answer.status, "is kept, and waits for" in answer.json["detail"]) == (202, True)
+    assert "by Ada: the move" in answer.json["detail"]

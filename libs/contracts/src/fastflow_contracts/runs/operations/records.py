@@ -68,6 +68,8 @@ class OperationRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     run_config_id: str | None = None
     code: RetriedCode = "same"
     """Of a retry."""
+    is_replay: bool = False
+    """Of a retry: what came from outside is sent again. A field of its own, so that older schedulers carry it out."""
     position: Count = 0
     """How many items are done."""
     changed: Count = 0

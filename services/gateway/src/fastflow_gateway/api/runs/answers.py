@@ -16,7 +16,7 @@ from fastflow_gateway.actions.waits import WAITS
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.waiting import Wait, has_left, holding
 from fastflow_gateway.readmodel import queries
-from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import run_shapes
 from fastflow_gateway.views.waiting import held_by
@@ -64,13 +64,20 @@ async def start_answer(request: web.Request, known: KnownRun | RunId, wait: Wait
             )
         if has_left(request):
             raise ConnectionResetError("the client has left")
-    response = _accepted(run_id, f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it.")
+    response = _accepted(run_id, _not_over(model, run_id))
     if ended is not None:
         with suppress(BusError):  # the caller must not lose the id now
             shown, result = queries.run(model, ended.run), await model.result(ended.run)
             response = answer(run_shapes.with_result(shown, result))
     response.headers.update(wait.headers)
     return response
+
+
+def _not_over(model: ReadModel, run_id: RunId) -> str:
+    known = model.runs.get(run_id)
+    if known is not None and held_by(known.run, model.pauses.now) is not None:
+        return f"the run is kept, and waits for {queries.run(model, known.run).waiting_on}"
+    return f"the run is not over yet; it goes on, and GET /api/runs/{run_id} shows it."
 
 
 def _accepted(run_id: RunId, detail: str) -> web.Response:

@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -148,6 +149,8 @@ def read_answer(path: str, bytes_max: int) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
+    except OSError as error:
+        raise OSError("it is a link") if error.errno == errno.ELOOP else error from None
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError("it is not a regular file")
