@@ -24,6 +24,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.event_cursors import event_cursors
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
+from fastflow_scheduler.events.held_bytes import HeldBytes
 from fastflow_scheduler.events.reading import Reading
 from fastflow_scheduler.schedules.share import Share
 from fastflow_scheduler.starting.starter import Starter
@@ -75,6 +76,7 @@ class EventListener:
         self._live: dict[PipelineName, Version] = {}
         self._tasks: dict[TriggerRef, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._held = HeldBytes()
 
     async def serve(self) -> None:
         """Read until cancelled."""
@@ -105,7 +107,9 @@ class EventListener:
 
     async def _read(self, ref: TriggerRef, version: Version) -> None:
         idle_s = max(IDLE_S, len(self._tasks) / LOOKS_MAX)
-        reading = Reading(self._bus, self._starter, self._evaluator, ref, version, idle_s=idle_s, clock=self._clock)
+        reading = Reading(
+            *(self._bus, self._starter, self._evaluator, ref, version, self._held), idle_s=idle_s, clock=self._clock
+        )
         conflicts = 0
         while True:
             if not self._share.is_own(JobRef(ref.pipeline, f"triggers/{ref.trigger}")):

@@ -187,11 +187,15 @@ class Position:
         removed = self.stream.first - 1 - seen_to
         if removed <= 0:
             return
-        await self.write(removed=removed, removed_at=self._clock(), seen_to=self.stream.first - 1)
+        await self.note_removed(removed, seen_to=self.stream.first - 1)
+
+    async def note_removed(self, most: int, **changes: object) -> None:
+        """Note that the stream removed up to *most* messages that count. Raises as ``write``."""
+        await self.write(removed=most, removed_at=self._clock(), **changes)
         log.warning(
             "messages removed unread",
             pipeline=self._ref.pipeline,
             trigger=self._ref.trigger,
             stream=self.stream.name,
-            most=removed,
+            most=most,
         )

@@ -99,7 +99,7 @@ def check_event_subject(subject: str) -> str:
         if number == 1 and (each in OWN_SUBJECTS or each.startswith("_INBOX")):
             raise BadExpression(f"{each}.> belongs to the bus and to Fast-Flow", 1)
         if number == 1 and each.startswith("$") and (tokens[:2] != _MQTT or len(tokens) == 2):
-            raise BadExpression(f"{each}.> belongs to the bus; of its subjects, only those below $MQTT.msgs start runs", 1)
+            raise BadExpression(f"{each}.> belongs to the bus; only what is below $MQTT.msgs starts runs", 1)
         if (each != ">" and ">" in each) or (each == ">" and number < len(tokens)):
             raise BadExpression("> is the whole last token", column)
         if each != "*" and "*" in each:
