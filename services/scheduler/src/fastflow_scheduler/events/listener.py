@@ -20,6 +20,7 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.event_cursors import event_cursors
@@ -55,6 +56,7 @@ class EventListener:
         evaluator: ExpressionEvaluator,
         share: Share,
         *,
+        policy: LimitPolicy = NO_POLICY,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         """Read nothing by itself.
@@ -64,12 +66,14 @@ class EventListener:
             starter: Starts the runs.
             evaluator: Evaluates the expressions; slow ones must not delay those of others.
             share: Which triggers belong to this scheduler.
+            policy: Which subjects triggers may have; it also holds for versions from before.
             clock: Tells the time.
         """
         self._bus = bus
         self._starter = starter
         self._evaluator = evaluator
         self._share = share
+        self._policy = policy
         self._clock = clock
         self._pipelines = PipelineStore(bus)
         self._cursors = event_cursors(bus)
@@ -108,7 +112,10 @@ class EventListener:
     async def _read(self, ref: TriggerRef, version: Version) -> None:
         idle_s = max(IDLE_S, len(self._tasks) / LOOKS_MAX)
         reading = Reading(
-            *(self._bus, self._starter, self._evaluator, ref, version, self._held), idle_s=idle_s, clock=self._clock
+            *(self._bus, self._starter, self._evaluator, ref, version, self._held),
+            idle_s=idle_s,
+            policy=self._policy,
+            clock=self._clock,
         )
         conflicts = 0
         while True:

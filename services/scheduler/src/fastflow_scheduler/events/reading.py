@@ -19,6 +19,7 @@ from fastflow_contracts.bus.subjects import TriggerRef
 from fastflow_contracts.ids import RunId, run_id_for_batch
 from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
 from fastflow_contracts.pipelines.format.event_triggers import TriggerSpec
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.runs.messages import Trigger
@@ -51,6 +52,7 @@ class Reading:
         held: HeldBytes,
         *,
         idle_s: float,
+        policy: LimitPolicy = NO_POLICY,
         clock: Callable[[], datetime],
     ) -> None:
         """Read nothing by itself.
@@ -63,6 +65,7 @@ class Reading:
             version: What is live.
             held: What all triggers of the scheduler hold of their messages.
             idle_s: Pause while nothing arrives, in seconds.
+            policy: Which subjects triggers may have.
             clock: Tells the time.
         """
         self._bus = bus
@@ -75,7 +78,8 @@ class Reading:
         self._sieve = Sieve(ref.pipeline, self._spec, config, evaluator)
         self._idle_s = idle_s
         self._clock = clock
-        self.position = Position(bus, ref, self._spec.subject, since=version.live_since, clock=clock)
+        fault = policy.subject_fault(self._spec.subject)
+        self.position = Position(bus, ref, self._spec.subject, since=version.live_since, fault=fault, clock=clock)
         self._starts = EventStarts(starter, ref, self._spec, self.position)
         self.forget()
 
