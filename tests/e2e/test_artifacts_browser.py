@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.run import RunRecord
 from tests.support.dashboard import browser, dashboard
 from tests.support.gateway import claim, finish, store

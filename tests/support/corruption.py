@@ -43,7 +43,7 @@ from fastflow_contracts.runs.cells import Began, CellChunk, Opened, Wrote
 from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, LimitSet, Member
 from fastflow_contracts.runs.logs import CHUNK, Chunk, Piece
 from fastflow_contracts.runs.messages import HINT, SAMPLE, SKIP, AttemptSample, Hint, SkipRecord, Trigger
-from fastflow_contracts.runs.operations import OPERATION, OperationRecord
+from fastflow_contracts.runs.operations.records import OPERATION, OperationRecord
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import (
     RUN,

@@ -15,7 +15,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import check_run_id
-from fastflow_contracts.runs.artifacts import ArtifactManifest
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, Piece
 from fastflow_contracts.runs.run import RunErrorType, RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare

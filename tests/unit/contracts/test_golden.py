@@ -22,8 +22,9 @@ from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.pauses import PAUSE_SET
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, VERSION
-from fastflow_contracts.runs import cells, event_cursors, limits, logs, messages, operations
-from fastflow_contracts.runs.artifacts import MANIFEST
+from fastflow_contracts.runs import cells, event_cursors, limits, logs, messages
+from fastflow_contracts.runs.artifacts.manifest import MANIFEST
+from fastflow_contracts.runs.operations import records as operations
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.runs.state.head import STATE_HEAD

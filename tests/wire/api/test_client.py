@@ -22,7 +22,7 @@ from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import run as records
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.state.archive import StateFile, unpack
 from fastflow_contracts.runs.state.head import StateHead, committed

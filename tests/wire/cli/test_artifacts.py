@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from tests.support.gateway import claim, finish, store
 from tests.support.records import a_run
 from tests.wire.cli.test_commands import Command, command, url  # noqa: F401

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fastflow.errors import CliError
-from fastflow_contracts.runs.artifacts import check_path
+from fastflow_contracts.runs.artifacts.manifest import check_path
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

@@ -13,9 +13,9 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.concurrency import chain_counts, limit_sets
-from fastflow_contracts.runs.operation_store import OperationStore
+from fastflow_contracts.runs.operations.store import OperationStore
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.schedules.store import ScheduleStore

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 
 from fastflow_contracts.limit_settings import LimitSettings
-from fastflow_contracts.runs.operations import ITEMS_MAX
+from fastflow_contracts.runs.operations.records import ITEMS_MAX
 from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys

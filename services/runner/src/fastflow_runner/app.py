@@ -23,7 +23,7 @@ from fastflow_contracts.labels import runner_labels
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pauses import pause_sets
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastflow_contracts.bus.subjects import RUNNER_ID_PATTERN
 from fastflow_contracts.labels import LABEL_RULE, RUNNER_LABELS_MAX, RUNNER_LABELS_PATTERN
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
-from fastflow_contracts.runs.artifacts import ARTIFACTS_MAX
+from fastflow_contracts.runs.artifacts.manifest import ARTIFACTS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings

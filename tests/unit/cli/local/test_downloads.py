@@ -10,7 +10,7 @@ import pytest
 
 from fastflow.errors import CliError
 from fastflow.local.downloads import save
-from fastflow_contracts.runs.artifacts import BadArtifact
+from fastflow_contracts.runs.artifacts.manifest import BadArtifact
 
 DATA = b"new"
 

@@ -19,7 +19,7 @@ from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.large_objects import LargeObjects, StoreFull
 from fastflow_contracts.bus.objects import CHUNK_BYTES, ObjectStore
 from fastflow_contracts.bus.streams import STREAMS, object_stream
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 
 STREAM = object_stream(subjects.ARTIFACTS)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.operations import retried_id
+from fastflow_contracts.runs.operations.records import retried_id
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from tests.support.gateway import Client, claim, finish, stored_run

@@ -12,7 +12,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.artifacts import MANIFEST, ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import MANIFEST, ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.run import ArtifactsOf, ParentRun, RunErrorType, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish
 from fastflow_runner.attempts.artifacts import ArtifactsMissing, parent_artifacts

@@ -20,8 +20,8 @@ from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.operation_store import OperationStore
-from fastflow_contracts.runs.operations import CHUNK_ITEMS, OperationItem, OperationRecord
+from fastflow_contracts.runs.operations.records import CHUNK_ITEMS, OperationItem, OperationRecord
+from fastflow_contracts.runs.operations.store import OperationStore
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.starting.active_runs import ActiveRuns

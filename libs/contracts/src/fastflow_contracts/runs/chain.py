@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
 from fastflow_contracts.runs.result import raw
 from fastflow_contracts.runs.run import ArtifactsOf, Ended, ParentRun, RunRecord
 

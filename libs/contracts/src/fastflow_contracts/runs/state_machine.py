@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fastflow_contracts.base import Fact
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.format.retry import delay_s
-from fastflow_contracts.runs.artifacts import ArtifactManifest
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest
 from fastflow_contracts.runs.run import (
     RESTART,
     AttemptRecord,

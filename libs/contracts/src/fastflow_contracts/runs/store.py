@@ -24,7 +24,7 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.artifacts import MANIFEST
+from fastflow_contracts.runs.artifacts.manifest import MANIFEST
 from fastflow_contracts.runs.concurrency import Full, Limit, limit_sets, run_records
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord, Turn

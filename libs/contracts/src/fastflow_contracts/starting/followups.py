@@ -15,7 +15,7 @@ import msgspec
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
 from fastflow_contracts.runs.chain import finished_event, parent_run, route_of
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.run import RESTART, ArtifactsOf, Ended, Pending, RunInput, RunRecord, Verdict

@@ -19,7 +19,7 @@ from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_slot
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.operations import OperationItem, OperationRecord
+from fastflow_contracts.runs.operations.records import OperationItem, OperationRecord
 from fastflow_contracts.runs.run import Ended, TriggeredBy, Verdict
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slot_range import TooManySlots, slots_in, why_none

@@ -15,8 +15,8 @@ from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.runs.messages import RetriedCode
-from fastflow_contracts.runs.operation_store import Items, OperationStore
-from fastflow_contracts.runs.operations import ITEMS_MAX, OperationItem, OperationKind, OperationRecord
+from fastflow_contracts.runs.operations.records import ITEMS_MAX, OperationItem, OperationKind, OperationRecord
+from fastflow_contracts.runs.operations.store import Items, OperationStore
 from fastflow_contracts.runs.run import RunRecord, TriggeredBy
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_contracts.bus.errors import Rejected
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import artifacts as view

@@ -11,7 +11,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifacts import ArtifactManifest
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest
 from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs

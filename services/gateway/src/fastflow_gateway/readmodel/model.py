@@ -27,14 +27,14 @@ from fastflow_contracts.pipelines.links import LinkSet
 from fastflow_contracts.pipelines.pauses import NOT_PAUSED, PauseSet, pause_sets
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord, VersionRecord
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.event_cursors import EventCursor, event_cursors
 from fastflow_contracts.runs.limits import LimitSet
 from fastflow_contracts.runs.messages import SkipRecord
-from fastflow_contracts.runs.operation_store import OperationStore
-from fastflow_contracts.runs.operations import OperationRecord
+from fastflow_contracts.runs.operations.records import OperationRecord
+from fastflow_contracts.runs.operations.store import OperationStore
 from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import RunRecord, RunStatus
 from fastflow_contracts.runs.runners import presences

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.operations import OperationRecord
+from fastflow_contracts.runs.operations.records import OperationRecord
 
 
 def operation(record: OperationRecord) -> shapes.Operation:

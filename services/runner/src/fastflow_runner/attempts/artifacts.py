@@ -14,8 +14,8 @@ from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import BusError, Rejected, Unavailable
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifact_store import ArtifactStore, Gathering
-from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact, check_manifest
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, BadArtifact, StoredArtifact, check_manifest
+from fastflow_contracts.runs.artifacts.store import ArtifactStore, Gathering
 from fastflow_contracts.runs.run import ArtifactsOf
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_runner.attempts.folder_reader import FolderReader

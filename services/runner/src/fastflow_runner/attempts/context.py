@@ -9,7 +9,7 @@ import msgspec
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.pauses import PauseSet
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.attempts.removals import Removals

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
-from fastflow_contracts.runs.artifacts import ArtifactManifest
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest
 from fastflow_contracts.runs.result import BadResult, read_result
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.state_machine import AttemptOutcome

@@ -22,8 +22,8 @@ from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord

@@ -20,7 +20,7 @@ from fastflow_contracts.bus.large_objects import LargeObjects
 from fastflow_contracts.bus.streams import object_stream
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifact_store import ArtifactStore
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Skipped, Trigger
-from fastflow_contracts.runs.operations import OperationItem, OperationRecord, retried_id
+from fastflow_contracts.runs.operations.records import OperationItem, OperationRecord, retried_id
 from fastflow_contracts.runs.room import NoRoom
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, CommandRefused

@@ -24,8 +24,8 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.operation_store import Items, OperationStore
-from fastflow_contracts.runs.operations import CHUNK_ITEMS, OperationRecord, advanced, ended
+from fastflow_contracts.runs.operations.records import CHUNK_ITEMS, OperationRecord, advanced, ended
+from fastflow_contracts.runs.operations.store import Items, OperationStore
 from fastflow_scheduler.operations.step import OperationStep, WaitFor
 
 log = get_logger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
 from fastflow_gateway.dashboard.view.artifacts import HEAD_BYTES, Preview, embedded_type, kind_of, preview
 from fastflow_gateway.dashboard.view.json_tree import NODES_MAX, JsonBranch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.runs.artifacts import ARTIFACTS_MAX, PATH_BYTES_MAX, BadArtifact, check_path
+from fastflow_contracts.runs.artifacts.manifest import ARTIFACTS_MAX, PATH_BYTES_MAX, BadArtifact, check_path
 from fastflow_runner.guest.supervisor.collection import Collection
 from fastflow_runner.guest.supervisor.delivery import FOLDERS
 

@@ -14,8 +14,8 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import CHUNK_BYTES
 from fastflow_contracts.bus.streams import object_stream
-from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.run import RunRecord
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, store
 from tests.support.records import a_run

@@ -16,8 +16,8 @@ from fastflow_api import Client, errors
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
-from fastflow_contracts.runs.artifact_store import ArtifactStore
-from fastflow_contracts.runs.artifacts import ArtifactManifest, BadArtifact, StoredArtifact, check_path
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, BadArtifact, StoredArtifact, check_path
+from fastflow_contracts.runs.artifacts.store import ArtifactStore
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.maintenance.artifact_collector import ArtifactCollector

@@ -13,7 +13,7 @@ from fastflow_api import shapes
 from fastflow_api.formatting import file_name
 from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.artifacts import ArtifactManifest, StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import ArtifactManifest, StoredArtifact
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.errors import RequestRefused, no_content
 from fastflow_gateway.http.requests import answer

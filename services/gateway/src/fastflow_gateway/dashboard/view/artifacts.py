@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.runs.artifacts import StoredArtifact
+from fastflow_contracts.runs.artifacts.manifest import StoredArtifact
 from fastflow_gateway.dashboard.view import words
 from fastflow_gateway.dashboard.view.json_tree import JsonBranch, tree
 

@@ -10,7 +10,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import ItemsRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.operations import (
+from fastflow_contracts.runs.operations.records import (
     CHUNK_ITEMS,
     OPERATION,
     OPERATION_ITEMS,

@@ -11,7 +11,7 @@ from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.large_objects import LargeObjects
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.artifacts import (
+from fastflow_contracts.runs.artifacts.manifest import (
     ARTIFACTS_MAX,
     MANIFEST,
     MANIFEST_BYTES_MAX,
