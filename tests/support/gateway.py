@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import aiohttp
 
 import fastflow_scheduler.app
-import fastflow_scheduler.settings
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
@@ -23,6 +22,7 @@ from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish,
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
 from fastflow_gateway.settings import GatewaySettings
+from fastflow_scheduler.settings import SchedulerSettings
 
 TOKEN = "a-token-for-tests-only"
 WEBHOOK_KEY = "a-webhook-key-of-some-length"
@@ -98,10 +98,10 @@ async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def running_scheduler(bus: Bus) -> AsyncIterator[None]:
+async def running_scheduler(bus: Bus, *, settings: SchedulerSettings | None = None) -> AsyncIterator[None]:
     """Run a scheduler beside it."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = fastflow_scheduler.settings.SchedulerSettings()
+    settings = settings or SchedulerSettings()
     async with asyncio.TaskGroup() as group:
         group.create_task(fastflow_scheduler.app.serve(settings, bus, stop, ready.set))
         await ready.wait()

@@ -36,7 +36,7 @@ def skipped(
 ) -> None:
     """List starts that were refused, newest first.
 
-    Each keeps its whole message: `fastflow redrive` starts it. With --json, the events are shown as well.
+    `fastflow redrive` starts one. With --json, the events are shown as well.
     """
 
     async def work(client: Client) -> None:

@@ -5,10 +5,18 @@ The syncer refuses by them, the scheduler applies them, and the gateway shows th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
+from fastflow_contracts.pipelines.expressions.check import BadExpression
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
-from fastflow_contracts.pipelines.format.value_parsers import CORES_MAX, MEMORY_PATTERN, SECONDS_MAX, memory_of
+from fastflow_contracts.pipelines.format.value_parsers import (
+    CORES_MAX,
+    MEMORY_PATTERN,
+    SECONDS_MAX,
+    check_event_subject,
+    memory_of,
+)
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
 
 _LIKE = "512m or 1.5g, and at least 6m"
@@ -73,6 +81,15 @@ class LimitSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = 0.0
 
+    trigger_subjects: Annotated[
+        str,
+        Env(
+            "FASTFLOW_TRIGGER_SUBJECTS",
+            "Subjects on which messages of other programs may start runs (`triggers`), separated by commas, such as "
+            "`orders.>,mqtt.>`; default: all that a stream stores.",
+        ),
+    ] = ""
+
     def __post_init__(self) -> None:
         _ = self.policy
 
@@ -81,7 +98,7 @@ class LimitSettings(ServiceSettings, frozen=True, kw_only=True):
         """The limits as rules.
 
         Raises:
-            BadSettings: A size is out of range, or a default exceeds its maximum.
+            BadSettings: A size is out of range, a default exceeds its maximum, or a subject is not valid.
         """
         policy = LimitPolicy(
             cpu_default=self.cpu_default or None,
@@ -90,6 +107,7 @@ class LimitSettings(ServiceSettings, frozen=True, kw_only=True):
             cpu_max=self.cpu_max or None,
             memory_max=_memory("MAX_MEM_LIMIT", self.memory_max),
             timeout_max=self.timeout_max_s or None,
+            trigger_subjects=tuple(_subjects("FASTFLOW_TRIGGER_SUBJECTS", self.trigger_subjects)),
         )
         pairs = (
             ("DEFAULT_CPU_LIMIT", policy.cpu_default, "MAX_CPU_LIMIT", policy.cpu_max),
@@ -104,6 +122,14 @@ class LimitSettings(ServiceSettings, frozen=True, kw_only=True):
         if wrong:
             raise BadSettings(*wrong)
         return policy
+
+
+def _subjects(name: str, text: str) -> Iterator[str]:
+    for each in filter(None, map(str.strip, text.split(","))):
+        try:
+            yield check_event_subject(each)
+        except BadExpression as error:
+            raise BadSettings(f"{name} {each!r}: {error}.") from None
 
 
 def _memory(name: str, size: str) -> int | None:

@@ -94,7 +94,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
 
     parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "triggers": lambda: triggers().serve(),
-        "events": lambda: EventListener(bus, starter, filters, share).serve(),
+        "events": lambda: EventListener(bus, starter, filters, share, policy=settings.policy).serve(),
         "commands": lambda: CommandConsumer(bus, runs).serve(),
         "run-ended": lambda: run_ended().serve(),
         "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart, share=share).serve(),

@@ -56,6 +56,21 @@ def test_alike_hours_count_as_if_each_were_simulated() -> None:
     assert simulate(scenario, MARCH, 12) == simulate(scenario, MARCH, 12, on_change=lambda _at, _run: None)
 
 
+def test_runs_with_a_thousand_attempts_end_early_with_a_note() -> None:
+    """Each attempt copies those before it: as many steps of them took most of a minute."""
+    retries: dict[str, Any] = {"timeout": 1.0, "retry_attempts": 1_000, "retry_strategy": FixedDelay(delay=0.0)}
+    attempts = 0
+
+    def count(_at: datetime, run: RunRecord) -> None:
+        nonlocal attempts
+        attempts += isinstance(run.state, Running)
+
+    pipelines = tuple(pipeline(f"p{number}", 100.0, schedule_cron="* * * * *", **retries) for number in range(20))
+    found = simulate(Scenario(pipelines=pipelines, slots=1_000), MARCH, 30, on_change=count)
+    assert "so many starts are not simulated" in found.notes[-1]
+    assert attempts < 2 * 50_000
+
+
 def test_thousands_of_schedules_of_one_pipeline_end_early_with_a_note() -> None:
     """Each start looks through all of them: once this took a minute, and an hour for what a request may send."""
     entries = tuple(ScheduleEntry(id=f"s{number}", schedule_cron="* * * * *") for number in range(5_000))

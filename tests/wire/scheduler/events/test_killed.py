@@ -17,6 +17,7 @@ from fastflow_contracts.pipelines.format.event_triggers import BatchSpec, Trigge
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.starting.admission import Defaults
+from fastflow_scheduler.events.held_bytes import HeldBytes
 from fastflow_scheduler.events.reading import Reading
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import publish_pipeline
@@ -48,7 +49,9 @@ class Scheduler:
         assert record is not None
         assert record.value.live is not None
         starter: Any = Starter(self._bus, RunStore(self._bus), Defaults())
-        reading: Any = Reading(self._bus, starter, self._evaluator, REF, record.value.live, idle_s=0.02, clock=now)
+        reading: Any = Reading(
+            self._bus, starter, self._evaluator, REF, record.value.live, HeldBytes(), idle_s=0.02, clock=now
+        )
         starter.start = self._step(starter.start)
         reading.position._cursors.put = self._step(reading.position._cursors.put)
         async with asyncio.timeout(60):

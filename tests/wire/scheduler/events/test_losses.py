@@ -172,3 +172,19 @@ async def test_a_trigger_that_comes_back_begins_with_what_arrives_then(scheduler
     await deploy(bus, since=stored.time + timedelta(microseconds=1))
     await until_done(bus, await publish(bus, "after"))
     assert sorted(event or b"" for event in await events_of(bus)) == [b'"after"', b'"before"']
+
+
+async def test_a_message_that_is_removed_while_it_waits_for_quiet_is_noted(schedulers: Bus) -> None:
+    """It starts no run: nobody has it any more."""
+    bus = schedulers
+    await make_stream(bus)
+    await deploy(bus, debounce_seconds=10.0, key="event")
+    first = await publish(bus, "a")
+    last = await publish(bus, "b")
+    async with asyncio.timeout(WAIT_S):
+        while (cursor := await cursor_of(bus)) is None or cursor.value.waiting != 2:
+            await asyncio.sleep(0.1)
+    await bus.js.delete_msg("ORDERS", first)
+    done = await until_done(bus, last)
+    assert done.removed == 1
+    assert await events_of(bus) == [b'"b"']

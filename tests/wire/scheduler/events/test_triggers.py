@@ -189,19 +189,6 @@ async def test_an_expression_that_fails_leaves_a_skip_that_can_be_redriven(sched
     assert len(await events_of(bus)) == 1 + len(skips)
 
 
-async def test_a_message_that_is_too_large_is_a_skip_with_its_bytes(schedulers: Bus) -> None:
-    bus = schedulers
-    await make_stream(bus)
-    await deploy(bus)
-    body = b"x" * (1024 * 1024 + 1)
-    await until_done(bus, await publish(bus, body))
-    (skip,) = await all_skips(bus)
-    assert skip.id is not None
-    letter = await SkipStore(bus).letter("demo", skip.id)
-    assert letter is not None
-    assert letter.payload == body
-
-
 async def test_messages_with_one_key_start_one_run(schedulers: Bus) -> None:
     bus = schedulers
     await make_stream(bus)

@@ -195,6 +195,10 @@ class Skip(Shape, frozen=True, kw_only=True):
     scheduled_for: datetime | None
     redriven_as: str | None
     """The newest run that was started from it; null: it is open."""
+    stream: str | None = None
+    """The stream of another program that its message came from; null: it came another way."""
+    sequence: int | None = None
+    """Where the message is in that stream."""
 
 
 class RunWithResult(Run, frozen=True, kw_only=True):

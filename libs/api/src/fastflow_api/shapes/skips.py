@@ -10,7 +10,9 @@ class SkipDetail(Skip, frozen=True, kw_only=True):
     """A start that was refused, with its message."""
 
     is_kept: bool
-    """Its message is kept; else it cannot be redriven."""
+    """Its message is kept, or is in ``stream`` unless that has removed it; else it cannot be redriven."""
+    is_copied: bool
+    """It is kept beside the skip. Large ones of ``stream`` are not, and none of their fields is here."""
     event: str | None
     """The event as text; null: it has none. Bytes that are not UTF-8 are replaced, and values of variables are hidden.
     A list cuts it after 4,096 characters."""

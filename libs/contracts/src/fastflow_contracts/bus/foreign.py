@@ -23,7 +23,7 @@ from fastflow_contracts.bus.streams import STREAMS
 from fastflow_contracts.errors import FastFlowError
 
 AHEAD: Final = 64
-"""Messages to ask for at once, of a stream that must be asked for each."""
+"""Messages to ask for at once, of a stream that must be asked for each; fewer if they are large."""
 SHOWN_MAX: Final = 5
 COPY: Final = "copy it into a stream with subjects of its own (sources with subject_transforms) and name one of these"
 
@@ -121,12 +121,19 @@ async def read(bus: Bus, stream: ForeignStream, subject: str, *, after: int, mos
             break
         messages.append(following)
         # Messages often follow one another: the next ones are asked for together, whatever their subjects are.
-        until = min(following.sequence + AHEAD, stream.last, following.sequence + most - len(messages))
+        many = min(AHEAD, direct.BATCH_BYTES_MAX // max(following.size, 1))
+        until = min(following.sequence + many, stream.last, following.sequence + most - len(messages))
         ahead = range(following.sequence + 1, until + 1)
         others = await asyncio.gather(*(_next(bus, stream.name, sequence, None) for sequence in ahead))
         messages += [each for each in others if each is not None and patterns.matches(each.subject, subject)]
         after = max(following.sequence, until)
     return messages
+
+
+async def message_at(bus: Bus, stream: str, sequence: int, stored_at: datetime) -> EventMessage | None:
+    """Return the message with *sequence*; None: it is not there, or another one. Raises ``BusError``."""
+    found = await _next(bus, stream, sequence, None)
+    return found if found is not None and found.stored_at == stored_at else None
 
 
 async def stored_at(bus: Bus, stream: ForeignStream, sequence: int) -> datetime | None:

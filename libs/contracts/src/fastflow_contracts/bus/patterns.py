@@ -14,6 +14,12 @@ def matches(subject: str, pattern: str) -> bool:
     return len(tokens) == len(wanted) and all(each in ("*", token) for token, each in zip(tokens, wanted, strict=True))
 
 
+def covers(pattern: str, subject: str) -> bool:
+    """Return whether *pattern* matches all that *subject*, which may have wildcards too, matches."""
+    is_open = subject.split(".")[-1] == ">"
+    return matches(subject, pattern) and (not is_open or pattern.split(".")[-1] == ">")
+
+
 def overlap(one: str, other: str) -> bool:
     """Return whether a subject can match both filters."""
     for mine, theirs in zip(one.split("."), other.split("."), strict=False):

@@ -85,8 +85,18 @@ _SkipToken: TypeAlias = Annotated[str, msgspec.Meta(max_length=1000)]
 """``subjects.skipped`` makes a subject of any text. A longer one would fill a page."""
 
 
+class EventPlace(Fact, frozen=True, kw_only=True):
+    """Where the message of a start is, in a stream of another program."""
+
+    stream: str
+    sequence: Count
+    stored_at: Instant
+    """Another message with its sequence, as after a restore, is another one."""
+    trigger_id: str
+
+
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A refused start. Its whole message is kept beside it (``skips``)."""
+    """A refused start. Its whole message is kept beside it (``skips``), unless ``event_at`` says where it is."""
 
     v: Count = 1
     id: StoredRunId | None = None
@@ -108,6 +118,8 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The newest run that was started from it."""
     by_service: bool = False
     """A service wrote its message, so what that says of who started it is true."""
+    event_at: EventPlace | None = None
+    """Where its message came from. A large one is nowhere else."""
     payload: bytes | None = None
     """The trigger as it came, in dead letters of older versions (base64 on the wire)."""
 

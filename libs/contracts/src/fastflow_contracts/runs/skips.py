@@ -20,7 +20,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import decoded, note_unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.ids import RunId, run_id_for_child
-from fastflow_contracts.runs.messages import SKIP, TRIGGER, TRIGGER_TYPE, SkipRecord, Trigger
+from fastflow_contracts.runs.messages import SKIP, TRIGGER, TRIGGER_TYPE, EventPlace, SkipRecord, Trigger
 from fastflow_contracts.runs.run import RunRecord
 
 REASON_HEADER: Final = "Ff-Reason"
@@ -28,6 +28,10 @@ REASON_HEADER: Final = "Ff-Reason"
 HEADERS_HEADER: Final = "Ff-Headers"
 """Header of a dead letter: those of the message that mean something to the bus or to us, or are not ASCII; as JSON."""
 REASON_CHARACTERS_MAX: Final = 500
+COPIED_BYTES_MAX: Final = 4_096
+"""The event and headers of a message that is copied although its stream has it. Otherwise a trigger whose filter fails
+for all messages of a busy stream would soon fill the room for skips, and those of others would be lost.
+"""
 REDRIVES_MAX: Final = 1_000
 """Refused runs of one skip to look at; a start that is refused ever again needs a person."""
 CONFLICTS_MAX: Final = 50
@@ -53,16 +57,30 @@ def letter_of(trigger: Trigger) -> Letter:
     return Letter(TRIGGER.encode(replace(trigger, accepted=False)), {"Content-Type": TRIGGER_TYPE}, by_service=True)
 
 
+def copied(trigger: Trigger, event_at: EventPlace | None) -> Letter | None:
+    """The message of *trigger* to keep; None: it is large, and its stream has it."""
+    headers = sum(len(name) + len(value) for name, value in trigger.event_headers.items())
+    if event_at is not None and len(trigger.event or b"") + headers > COPIED_BYTES_MAX:
+        return None
+    return letter_of(trigger)
+
+
 class SkipStore:
     """The skips of one bus."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def keep(self, skip: SkipRecord, letter: Letter) -> None:
-        """Store *skip* with its message, unless it is stored already. Raises ``BusError``."""
+    async def keep(self, skip: SkipRecord, letter: Letter | None) -> None:
+        """Store *skip* with its message, unless it is stored already. Raises ``BusError``.
+
+        *letter*: None if ``skip.event_at`` says where the message is.
+        """
         pipeline, skip_id = skip.pipeline, skip.id
         assert skip_id is not None
+        if letter is None:
+            await self._store_once(subjects.skipped(pipeline, skip_id), SKIP.encode(skip), {})
+            return
         skip = replace(skip, by_service=letter.by_service)
         payload, headers, is_whole = _packed(letter, skip.reason, self._bus.bytes_max)
         if not is_whole:

@@ -57,6 +57,8 @@ class DueSlot(NamedTuple):
 
 SCHEDULES_OF_A_STEP: Final = 500
 """Schedules that take as long to look through as a start takes else."""
+ATTEMPTS_OF_A_STEP: Final = 25
+"""Former attempts of a run that make the next one as long as a step: its record holds all of them."""
 
 
 class _End(NamedTuple):
@@ -85,7 +87,8 @@ class Engine:
         self.tally = Tally(begin)
         self.runs_created = 0
         self.steps = 0
-        """Starts that were tried, and attempts that began. A start of a pipeline with many schedules counts as more."""
+        """Starts that were tried, and attempts that began. A start of a pipeline with many schedules counts as more,
+        and so does an attempt after many others."""
         self._begin = begin
         self._scenario = scenario
         self._pipelines = {pipeline.name: pipeline for pipeline in scenario.pipelines}
@@ -333,7 +336,7 @@ class Engine:
         run = self._runs.get(run_id)
         if run is None or not isinstance(run.state, Pending) or run.state.attempt != attempt:
             return
-        self.steps += 1
+        self.steps += 1 + len(run.attempts) // ATTEMPTS_OF_A_STEP
         due = run.state.not_before
         claimed = self._change(run, Claim(attempt=attempt, runner="simulated"))
         assert isinstance(claimed.state, Running)

@@ -47,6 +47,8 @@ def skip(record: SkipRecord) -> shapes.Skip:
         schedule=record.schedule,
         scheduled_for=record.scheduled_for,
         redriven_as=record.redriven_as,
+        stream=record.event_at.stream if record.event_at else None,
+        sequence=record.event_at.sequence if record.event_at else None,
     )
 
 
@@ -55,13 +57,14 @@ def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | N
 
     Args:
         record: The skip.
-        letter: Its message; None: it is not kept.
+        letter: Its message; None: no copy is kept.
         characters_max: Cut the event after so many characters; None: show all of it.
     """
     content = _content(letter, by_service=record.by_service) if letter else Content(None, 0, None)
     return shapes.SkipDetail(
         **asdict(skip(record)),
-        is_kept=letter is not None,
+        is_kept=letter is not None or record.event_at is not None,
+        is_copied=letter is not None,
         event=content.event if content.event is None else content.event[:characters_max],
         event_bytes=content.event_bytes,
         event_type=content.event_type,

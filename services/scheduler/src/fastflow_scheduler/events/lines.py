@@ -33,11 +33,11 @@ def line(data: bytes) -> bytes:
         return msgspec.json.encode({"data_base64": base64.b64encode(data).decode()}) + b"\n"
 
 
-def fitting_in_one(messages: Iterable[bytes], *, most: int) -> int:
-    """Return how many of the first messages make one event: at most *most*, and at least one if there is one."""
+def fitting_in_one(lines: Iterable[bytes], *, most: int) -> int:
+    """Return how many of the first lines make one event: at most *most*, and at least one if there is one."""
     size = number = 0
-    for data in islice(messages, most):
-        size += len(line(data))
+    for each in islice(lines, most):
+        size += len(each)
         if number and size > EVENT_BYTES_MAX:
             break
         number += 1

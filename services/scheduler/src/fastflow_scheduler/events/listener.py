@@ -20,10 +20,12 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.expressions.evaluator import ExpressionEvaluator
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.event_cursors import event_cursors
 from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
+from fastflow_scheduler.events.held_bytes import HeldBytes
 from fastflow_scheduler.events.reading import Reading
 from fastflow_scheduler.schedules.share import Share
 from fastflow_scheduler.starting.starter import Starter
@@ -54,6 +56,7 @@ class EventListener:
         evaluator: ExpressionEvaluator,
         share: Share,
         *,
+        policy: LimitPolicy = NO_POLICY,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         """Read nothing by itself.
@@ -63,18 +66,21 @@ class EventListener:
             starter: Starts the runs.
             evaluator: Evaluates the expressions; slow ones must not delay those of others.
             share: Which triggers belong to this scheduler.
+            policy: Which subjects triggers may have; it also holds for versions from before.
             clock: Tells the time.
         """
         self._bus = bus
         self._starter = starter
         self._evaluator = evaluator
         self._share = share
+        self._policy = policy
         self._clock = clock
         self._pipelines = PipelineStore(bus)
         self._cursors = event_cursors(bus)
         self._live: dict[PipelineName, Version] = {}
         self._tasks: dict[TriggerRef, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._held = HeldBytes()
 
     async def serve(self) -> None:
         """Read until cancelled."""
@@ -105,7 +111,12 @@ class EventListener:
 
     async def _read(self, ref: TriggerRef, version: Version) -> None:
         idle_s = max(IDLE_S, len(self._tasks) / LOOKS_MAX)
-        reading = Reading(self._bus, self._starter, self._evaluator, ref, version, idle_s=idle_s, clock=self._clock)
+        reading = Reading(
+            *(self._bus, self._starter, self._evaluator, ref, version, self._held),
+            idle_s=idle_s,
+            policy=self._policy,
+            clock=self._clock,
+        )
         conflicts = 0
         while True:
             if not self._share.is_own(JobRef(ref.pipeline, f"triggers/{ref.trigger}")):

@@ -37,7 +37,14 @@ class Position:
     """As of the last ``look``, or what was written since then."""
 
     def __init__(
-        self, bus: Bus, ref: TriggerRef, subject: str, *, since: datetime, clock: Callable[[], datetime]
+        self,
+        bus: Bus,
+        ref: TriggerRef,
+        subject: str,
+        *,
+        since: datetime,
+        fault: str | None = None,
+        clock: Callable[[], datetime],
     ) -> None:
         """Read nothing by itself.
 
@@ -46,12 +53,14 @@ class Position:
             ref: The trigger.
             subject: Its subject.
             since: Messages that were stored later count, if the trigger has no cursor yet.
+            fault: Which subjects it may have instead; None: it may have this one.
             clock: Tells the time.
         """
         self._bus = bus
         self._ref = ref
         self._subject = subject
         self._since = since
+        self._fault = fault
         self._clock = clock
         self._cursors = event_cursors(bus)
         self._stream_name = ""
@@ -79,6 +88,8 @@ class Position:
         if not self._is_loaded:
             await self._load()
         try:
+            if self._fault is not None:
+                raise NoSuchStream(f"{self._subject} may not start runs: {self._fault}.")
             self._stream_name = self._stream_name or await foreign.stream_with(self._bus, self._subject)
             self.stream = await foreign.stream_now(self._bus, self._stream_name, self._subject)
             is_former = await self._is_former()
@@ -187,11 +198,15 @@ class Position:
         removed = self.stream.first - 1 - seen_to
         if removed <= 0:
             return
-        await self.write(removed=removed, removed_at=self._clock(), seen_to=self.stream.first - 1)
+        await self.note_removed(removed, seen_to=self.stream.first - 1)
+
+    async def note_removed(self, most: int, **changes: object) -> None:
+        """Note that the stream removed up to *most* messages that count. Raises as ``write``."""
+        await self.write(removed=most, removed_at=self._clock(), **changes)
         log.warning(
             "messages removed unread",
             pipeline=self._ref.pipeline,
             trigger=self._ref.trigger,
             stream=self.stream.name,
-            most=removed,
+            most=most,
         )

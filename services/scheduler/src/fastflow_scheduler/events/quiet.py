@@ -1,50 +1,53 @@
 """Which messages wait for quiet: the newest one of each key. Pure.
 
 A message starts a run if no other one of its key follows within the time. That follows from the messages alone, so a
-scheduler that reads them again decides the same.
+scheduler that reads them again decides the same. Only their places wait; the messages are read again once they are due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from hashlib import blake2b
+from typing import Final, NamedTuple
 
 from fastflow_contracts.bus.foreign import EventMessage
 
 KEYS_MAX: Final = 10_000
-BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class QuietPlace(NamedTuple):
+    """Where a message is."""
+
+    sequence: int
+    stored_at: datetime
 
 
 class Quiet:
-    """The messages that wait, the oldest first."""
+    """The places that wait, the oldest first."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, EventMessage] = {}
-        self._bytes = 0
+        self._waiting: dict[bytes, QuietPlace] = {}
 
     def add(self, key: str, message: EventMessage) -> None:
         """Take in the next message in the order of the stream."""
-        if (former := self._waiting.pop(key, None)) is not None:
-            self._bytes -= former.size
-        self._waiting[key] = message
-        self._bytes += message.size
+        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=16).digest()  # a key may be long
+        self._waiting.pop(digest, None)
+        self._waiting[digest] = QuietPlace(message.sequence, message.stored_at)
 
-    def due(self, at: datetime, wait: timedelta) -> Iterator[EventMessage]:
+    def due(self, at: datetime, wait: timedelta) -> Iterator[QuietPlace]:
         """Take out what has waited *wait* at the time *at*, and the oldest while there are too many."""
         while self._waiting:
             key, oldest = next(iter(self._waiting.items()))
-            is_over = len(self._waiting) > KEYS_MAX or self._bytes > BYTES_MAX
-            if not is_over and oldest.stored_at + wait > at:
+            if len(self._waiting) <= KEYS_MAX and oldest.stored_at + wait > at:
                 return
             del self._waiting[key]
-            self._bytes -= oldest.size
             yield oldest
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
-    def first(self) -> EventMessage | None:
+    def first(self) -> QuietPlace | None:
         """The oldest one."""
         return next(iter(self._waiting.values()), None)

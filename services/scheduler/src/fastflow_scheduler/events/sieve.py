@@ -14,14 +14,12 @@ from fastflow_contracts.pipelines.expressions.frames import Question
 from fastflow_contracts.pipelines.format.event_triggers import TriggerSpec
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.parameters.settle import BadParameters, settle
-from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.stream_events import event_trigger
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.starting.turns import question
 from fastflow_scheduler.events.lines import line
 
-SUBJECT_HEADER: Final = "nats-subject"
-"""How a script and an expression learn the subject."""
 KEY_CHARACTERS_MAX: Final = 1_024
 
 
@@ -29,6 +27,7 @@ class Wanted(NamedTuple):
     """A message that the trigger wants."""
 
     message: EventMessage
+    """For a batch only its line."""
     trigger: Trigger
     key: str | None
 
@@ -75,25 +74,25 @@ class Sieve:
             zip((each.sequence for each in asked), await self._answers(self._spec.key, asked, default=""), strict=True)
         )
         for message in candidates:
-            trigger = event_trigger(self._spec, message)
+            trigger = self.trigger(message)
             reason, key = faults.get(message.sequence), keys.get(message.sequence)
             if reason is None and self._spec.key is not None:
                 reason = _key_fault(key)
-            size = len(message.data) if self._spec.batch is None else len(line(message.data))
-            if reason is None and size > EVENT_BYTES_MAX:
+            data = message.data if self._spec.batch is None else line(message.data)
+            if reason is None and len(data) > EVENT_BYTES_MAX:
                 reason = f"the event is larger than {EVENT_BYTES_MAX:,} bytes; send a reference to it instead."
             if reason is not None:
                 found.append(Refused(message, trigger, reason))
-            elif self._spec.batch is not None:  # its headers may be large, and no batch has them
-                bare = message._replace(headers={})
-                found.append(Wanted(bare, event_trigger(self._spec, bare), None))
+            elif self._spec.batch is not None:  # headers and white space may be large, and no batch has them
+                bare = message._replace(data=data, headers={})
+                found.append(Wanted(bare, self.trigger(bare), None))
             else:
                 found.append(Wanted(message, trigger, key if isinstance(key, str) and self._spec.key else None))
         return found
 
     def trigger(self, message: EventMessage) -> Trigger:
         """Return the start that *message* asks for."""
-        return event_trigger(self._spec, message)
+        return event_trigger(message, self._spec.id, self._spec.run_config_id)
 
     async def _answers(
         self, expression: str | None, messages: Sequence[EventMessage], *, default: Value = True
@@ -103,23 +102,9 @@ class Sieve:
         return await self._evaluator.evaluate_many([self._question(expression, each) for each in messages])
 
     def _question(self, expression: str, message: EventMessage) -> Question:
-        trigger = event_trigger(self._spec, message)
+        trigger = self.trigger(message)
         trigger = replace(trigger, parameters=self._texts, json_parameters=self._json)
         return question(expression, self._name, self._config, trigger)
-
-
-def event_trigger(spec: TriggerSpec, message: EventMessage) -> Trigger:
-    """Return the start that *message* asks for."""
-    headers = {name.lower(): value for name, value in message.headers.items()} | {SUBJECT_HEADER: message.subject}
-    return Trigger(
-        triggered_by="bus",
-        event=message.data or None,
-        event_type=headers.get("content-type") if message.data else None,
-        event_headers=event_headers(headers, has_event=bool(message.data)),
-        run_config_id=spec.run_config_id,
-        trigger_id=spec.id,
-        event_subject=message.subject,
-    )
 
 
 def _key_fault(key: Value | ExpressionFailed | None) -> str | None:

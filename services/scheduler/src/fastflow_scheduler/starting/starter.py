@@ -34,10 +34,10 @@ from fastflow_contracts.runs.concurrency import (
     shares_turn,
 )
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.messages import Decision, EventPlace, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.room import NoRoom, Room
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
-from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
+from fastflow_contracts.runs.skips import Letter, SkipStore, copied
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_contracts.starting.active_runs import ActiveRuns
@@ -130,6 +130,7 @@ class Starter:
         *,
         cause: Cause = NO_CAUSE,
         letter: Letter | None = None,
+        event_at: EventPlace | None = None,
         is_kept: bool = False,
     ) -> Decision:
         """Create run *run_id* of *name*, unless it exists already, and hint it. A refusal leaves a skip.
@@ -140,6 +141,7 @@ class Starter:
             run_id: The id of the new run.
             cause: What caused the run, beyond the trigger.
             letter: The message that asks for it, for the skip; None: there is none.
+            event_at: Where the message is, if a stream of another program has it.
             is_kept: A skip keeps the message already.
 
         Raises:
@@ -154,7 +156,9 @@ class Starter:
         # A repeated request may find its pipeline changed meanwhile: a run that it started stays started.
         if not isinstance(created, Skipped) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
-        await self.refuse(name, trigger, run_id, created, cause=cause, letter=letter, is_kept=is_kept)
+        await self.refuse(
+            name, trigger, run_id, created, cause=cause, letter=letter, event_at=event_at, is_kept=is_kept
+        )
         return created
 
     async def refuse(
@@ -166,6 +170,7 @@ class Starter:
         *,
         cause: Cause = NO_CAUSE,
         letter: Letter | None = None,
+        event_at: EventPlace | None = None,
         is_kept: bool = False,
     ) -> None:
         """Keep a start that is refused, and record it as a run that is over if its caller has the run's id already.
@@ -173,7 +178,8 @@ class Starter:
         The arguments are those of ``start``, and the reason. Safe to repeat. Raises ``BusError``.
         """
         if not is_kept:  # first: a run without its skip would have lost its message
-            await self._skips.keep(self._skip(name, trigger, run_id, cause, why), letter or letter_of(trigger))
+            skip = replace(self._skip(name, trigger, run_id, cause, why), by_service=letter is None, event_at=event_at)
+            await self._skips.keep(skip, letter or copied(trigger, event_at))
         if trigger.accepted:
             run = refused(name, trigger, why, run_id=run_id, cause=cause, now=self._clock())
             if not await self._is_there_without_room(run_id):

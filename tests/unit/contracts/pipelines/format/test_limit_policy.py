@@ -111,6 +111,8 @@ def test_the_settings_are_read_as_in_a_pipeline_json() -> None:
         ({"DEFAULT_CPU_LIMIT": "4", "MAX_CPU_LIMIT": "2"}, "DEFAULT_CPU_LIMIT is more than MAX_CPU_LIMIT"),
         ({"CONTAINER_TIMEOUT": "61", "MAX_TIMEOUT": "60"}, "CONTAINER_TIMEOUT is more than MAX_TIMEOUT"),
         ({"CONTAINER_TIMEOUT": "61", "DEFAULT_TIMEOUT": "60"}, "keep one"),
+        ({"FASTFLOW_TRIGGER_SUBJECTS": "orders.>,ff.>"}, "'ff.>': .* belongs"),
+        ({"FASTFLOW_TRIGGER_SUBJECTS": "orders.>.new"}, "last token"),
     ],
 )
 def test_limits_that_contradict_each_other_are_refused(environ: dict[str, str], words: str) -> None:

@@ -48,7 +48,7 @@ def check(good: Good, root: JsonNode, diagnostics: Diagnostics, policy: LimitPol
     _check_accepted(pipeline, entries, diagnostics)
     check_parameters(good, root, [(entry.good, entry.node) for entry in entries], diagnostics)
     note_secrets(root, diagnostics)
-    check_triggers(good, root, [entry.good.get("id") for entry in entries], diagnostics)
+    check_triggers(good, root, [entry.good.get("id") for entry in entries], diagnostics, policy)
     _note_idle_signatures(pipeline, entries, diagnostics)
     _note_hasty_restarts(pipeline, diagnostics)
     if entries:

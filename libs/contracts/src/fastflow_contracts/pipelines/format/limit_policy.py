@@ -1,4 +1,4 @@
-"""What an installation gives to runs of pipelines that set no limits, and the most that a pipeline may demand. Pure.
+"""What an installation gives to runs of pipelines that set no limits, and what a pipeline may demand. Pure.
 
 A syncer refuses a version that demands more. A scheduler applies the policy to each run, so it also holds for versions
 from before.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import msgspec
+
+from fastflow_contracts.bus import patterns
 
 N = TypeVar("N", int, float)
 
@@ -25,6 +27,14 @@ class LimitPolicy(msgspec.Struct, frozen=True, kw_only=True):
     cpu_max: float | None = None
     memory_max: int | None = None
     timeout_max: float | None = None
+    trigger_subjects: tuple[str, ...] = ()
+    """Subjects on which messages may start runs; none: all that are not our own."""
+
+    def subject_fault(self, subject: str) -> str | None:
+        """Return which subjects a trigger may have, unless *subject* is one of them."""
+        if not self.trigger_subjects or any(patterns.covers(each, subject) for each in self.trigger_subjects):
+            return None
+        return f"a subject below {', '.join(self.trigger_subjects)} here (FASTFLOW_TRIGGER_SUBJECTS)"
 
     def cpu(self, own: float | None) -> float | None:
         """Return the CPU limit in cores of a run whose pipeline sets *own*."""

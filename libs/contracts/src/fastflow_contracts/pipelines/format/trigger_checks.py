@@ -7,13 +7,16 @@ from typing import Any, Final
 
 from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.struct_reader import Good
 
 TRIGGERS_MAX: Final = 100
 """Of one pipeline: each reads its stream on its own, and all share how often schedulers look."""
 
 
-def check_triggers(good: Good, root: JsonNode, entry_ids: Iterable[Any], diagnostics: Diagnostics) -> None:
+def check_triggers(
+    good: Good, root: JsonNode, entry_ids: Iterable[Any], diagnostics: Diagnostics, policy: LimitPolicy
+) -> None:
     """Report what does not fit in the valid values *good*, read from *root*. *entry_ids*: those of ``schedules``."""
     triggers = good.get("triggers")
     if not isinstance(triggers, list):
@@ -33,6 +36,9 @@ def check_triggers(good: Good, root: JsonNode, entry_ids: Iterable[Any], diagnos
             first = seen.setdefault(trigger_id, path)
             if first != path:
                 refuse("id", f"a string that differs from {first}.id")
+        subject = trigger.get("subject")
+        if isinstance(subject, str) and (accepted := policy.subject_fault(subject)):
+            refuse("subject", accepted)
         config = trigger.get("run_config_id")
         if isinstance(config, str) and config not in known:
             refuse("run_config_id", "one of the pipeline's schedules[].id")

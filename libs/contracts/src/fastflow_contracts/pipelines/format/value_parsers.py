@@ -74,7 +74,9 @@ def expression(node: JsonNode) -> str:
     return text(node)
 
 
-OWN_SUBJECTS = ("ff", "ff_stored", "$JS", "$KV", "$O", "$SYS")
+OWN_SUBJECTS = ("ff", "ff_stored")
+_MQTT = ["$MQTT", "msgs"]
+"""The only subjects of the bus whose messages are those of other programs. Beside them are the sessions of devices."""
 SUBJECT_CHARACTERS_MAX = 255
 
 
@@ -96,6 +98,8 @@ def check_event_subject(subject: str) -> str:
             raise BadExpression(f"{subject} matches ff.>, too: write out the first token", 1)
         if number == 1 and (each in OWN_SUBJECTS or each.startswith("_INBOX")):
             raise BadExpression(f"{each}.> belongs to the bus and to Fast-Flow", 1)
+        if number == 1 and each.startswith("$") and (tokens[:2] != _MQTT or len(tokens) == 2):
+            raise BadExpression(f"{each}.> belongs to the bus; only what is below $MQTT.msgs starts runs", 1)
         if (each != ">" and ">" in each) or (each == ">" and number < len(tokens)):
             raise BadExpression("> is the whole last token", column)
         if each != "*" and "*" in each:
