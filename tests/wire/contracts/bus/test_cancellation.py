@@ -30,3 +30,27 @@ async def test_a_cancellation_that_meets_a_response_is_not_lost(bus: Bus) -> Non
         await asyncio.wait({task}, timeout=30)
         assert task.cancelled()
         assert answers <= seen + 1
+
+
+async def test_a_cancellation_that_meets_a_flush_is_not_lost(bus: Bus) -> None:
+    """As at the start of a gateway whose runner cannot start: nothing else would end it."""
+    done = 0
+
+    async def flush_for_ever() -> None:
+        nonlocal done
+        while True:
+            await bus.client.flush()
+            done += 1
+
+    for turn in range(120):
+        task = asyncio.create_task(flush_for_ever(), name="flush")
+        before = done
+        while done == before:
+            await asyncio.sleep(0)
+        for _ in range(turn % 12):
+            await asyncio.sleep(0)
+        seen = done
+        task.cancel()
+        await asyncio.wait({task}, timeout=30)
+        assert task.cancelled()
+        assert done <= seen + 1

@@ -67,6 +67,14 @@ class NatsClient(Client):
         """As inherited, but no cancellation is lost: see ``_kept``."""
         await _kept(super().connect(*args, **kwargs))
 
+    async def flush(self, timeout: int = ANSWER_S) -> None:
+        """As inherited, but no cancellation is lost: see ``_kept``."""
+        await _kept(super().flush(timeout))
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """As inherited, but no cancellation is lost: the original ignores one while much waits to be sent."""
+        return await _kept(super()._flush_pending(force_flush))
+
     async def close(self) -> None:
         """As inherited, but the last connection is closed, too, if it was made after the client had been closed by a
         server that refused it.
