@@ -73,6 +73,10 @@ class BusTwin:
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         return (await self.commit(bucket, (Put(key, value, expect),)))[0]
 
+    async def newest(self, stream: str, subject: str) -> None:
+        """Asked for the mark of a deleted record only: none is deleted here."""
+        await step()
+
     bytes_max = 4 * 1024 * 1024
 
     async def publish(self, subject: str, data: bytes, *, message_id: str | None = None, **_: Any) -> int:

@@ -133,6 +133,7 @@ def test_offsets_only_grow_and_end_at_the_end(stdout: bytes, stderr: bytes, at: 
 @given(output, output, cuts, st.integers(1, 4))
 @example(b"x" * 20 + b"hunter2!" + b"y" * 40, b"", [10, 22, 24, 26], 1)
 @example(b"a\nb", b"c" * 60, [1], 4)
+@example(b"", b"first linfirst lin\x00\x00hunter2" + bytes(4) + "é€😀".encode(), [10], 1)
 def test_what_open_lines_show_early_is_the_beginning_of_what_follows(
     stdout: bytes, stderr: bytes, at: list[int], every: int
 ) -> None:
@@ -152,7 +153,7 @@ def test_what_open_lines_show_early_is_the_beginning_of_what_follows(
         joiner, parts = TextJoiner(), parts_for_followers(chunks, stream)
         # A last line without an end gets one, unless another stream still writes after it.
         assert "".join(joiner.feed(part) for part in parts).removesuffix("\n") == whole.removesuffix("\n")
-        shown = "".join(part.text for part in parts if isinstance(part, PartialLine))
+        shown = "".join(part.text if isinstance(part, PartialLine) else "\n" for part in parts)
         assert not [line for value in SECRETS for line in value.split("\n") if line in shown]
 
 
