@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import streams, subjects
@@ -42,6 +43,7 @@ async def hint(bus: Bus) -> tuple[str, int]:
     return subject, await bus.last_sequence(streams.WORK)
 
 
+@pytest.mark.slow
 async def test_a_hint_whose_taker_died_comes_again_though_schedulers_are_killed(tmp_path: Path) -> None:
     """One is killed when the hint is there, one when it is lost. The last one repeats it, and the run begins once."""
     server = BusServer(tmp_path / "bus")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -121,7 +122,9 @@ async def test_the_state_stays_while_its_pipeline_is_away_or_keeps_none(client: 
     """The folder was removed, or "state" was switched off: the files are there when either comes back."""
     await a_run_that_leaves(bus, "1")
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
-    assert "Download version 1" not in (await client.get("/pipelines/demo")).text
+    async with asyncio.timeout(60):  # until the gateway has seen it
+        while "Download version 1" in (await client.get("/pipelines/demo")).text:
+            await asyncio.sleep(0.05)
     kept = (await client.get(PATH)).json
     assert [each["number"] for each in kept["versions"]] == [1]
     await bus.delete(subjects.PIPELINES, subjects.pipeline_key(DEMO))

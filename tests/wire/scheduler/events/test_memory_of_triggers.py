@@ -6,6 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
 from nats.js.api import StreamConfig
 
 from fastflow_contracts.bus.client import Bus
@@ -29,6 +30,7 @@ def peak_mib() -> float:
     return int(found[1]) / 1024
 
 
+@pytest.mark.slow
 async def test_messages_that_wait_for_quiet_are_not_held(bus_url: str, bus: Bus) -> None:
     await bus.js.add_stream(StreamConfig(name="ORDERS", subjects=["orders.>"], allow_direct=True))
     triggers = tuple(

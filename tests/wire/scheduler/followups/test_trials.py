@@ -18,6 +18,7 @@ from fastflow_contracts.runs.run import RunErrorType, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.followups.trials import Trials
+from tests.support.chains import all_skips
 from tests.support.records import a_bundle, a_run, list_version, publish_pipeline
 from tests.support.system import System
 from tests.wire.scheduler.followups.test_rules import fast, finish, started
@@ -163,6 +164,9 @@ async def test_a_run_of_a_chosen_version_runs_that_version(fast: System) -> None
     assert (await started(fast, "demo", version=OLD.sha256)).order.bundle == OLD.sha256
     third = await fast.start("demo")
     fourth = await fast.start("demo", version="0" * 12)
+    async with asyncio.timeout(60):
+        while len(await all_skips(fast.bus)) < 2:  # both are refused before there is room
+            await asyncio.sleep(0.05)
     await finish(fast, run, well=False)
     fifth = await started(fast, "demo")
     assert fifth.order.bundle == NEW.sha256
