@@ -100,6 +100,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 
 @pytest.mark.simulation
+@pytest.mark.slow
 async def test_corrupt_records_everywhere_stop_no_service_and_no_run(tmp_path: Path) -> None:
     """A good pipeline runs after each round, every page answers, and the operator's command removes the rest."""
     dice = fresh_dice()

@@ -85,6 +85,7 @@ async def test_what_was_seen_and_then_removed_is_not_reported(bus: Bus) -> None:
 
 @pytest.mark.parametrize("count", [2, 6], ids=["few", "many"])
 @pytest.mark.parametrize("how", ["each", "batch"])
+@pytest.mark.slow
 async def test_a_stream_that_went_back_is_read_on_from_the_time_of_its_last_message(
     tmp_path: Path, how: str, count: int
 ) -> None:
@@ -136,6 +137,7 @@ async def test_a_stream_that_renames_its_messages_is_a_problem_and_a_copy_of_it_
     assert await events_of(bus, "copied") == [b'"job"']
 
 
+@pytest.mark.slow
 async def test_a_subject_that_moves_to_another_stream_is_followed_there(schedulers: Bus) -> None:
     bus = schedulers
     await make_stream(bus)
@@ -174,6 +176,7 @@ async def test_a_trigger_that_comes_back_begins_with_what_arrives_then(scheduler
     assert sorted(event or b"" for event in await events_of(bus)) == [b'"after"', b'"before"']
 
 
+@pytest.mark.slow
 async def test_a_message_that_is_removed_while_it_waits_for_quiet_is_noted(schedulers: Bus) -> None:
     """It starts no run: nobody has it any more."""
     bus = schedulers
