@@ -20,7 +20,9 @@ WHOLE := tests/docker tests/e2e tests/compat
 LONG := tests/bare tests/chaos tests/fuzz
 # Tests mostly wait for containers, browsers and kills. A file stays with one worker, because its tests share fixtures.
 WORKERS ?= --numprocesses 4 --dist loadfile
+QUICK_WORKERS ?= $(WORKERS)
 PYTEST = $(BIN)/python -m pytest $(WORKERS)
+PYTEST_QUICK = $(BIN)/python -m pytest $(QUICK_WORKERS)
 CHECKED := libs services cli tests bench docs tools
 
 .PHONY: help setup run test verify lint types fmt docs bench lock clean FORCE
@@ -37,7 +39,7 @@ test: setup lint types ## check style and types, then test every promise, in min
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
-	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=) -m "not slow" $(QUICK)
+	$(PYTEST_QUICK) $(if $(COVERAGE),--cov --cov-report=) -m "not slow" $(QUICK)
 	$(PYTEST) -m promise $(WHOLE)
 endif
 
@@ -45,7 +47,7 @@ verify: setup $(VENV)/.dev ## run everything else: long simulations, every Docke
 ifdef TESTS
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) $(TESTS)
 else
-	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "hypothesis or simulation or slow" $(QUICK)
+	FASTFLOW_TEST_PROFILE=long $(PYTEST_QUICK) -m "hypothesis or simulation or slow" $(QUICK)
 	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "not promise" $(WHOLE) $(LONG)
 endif
 

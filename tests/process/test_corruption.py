@@ -27,8 +27,8 @@ from tests.support.processes import BusServer, Service
 from tests.support.profile import lasting
 from tests.support.system import System
 
-ROUNDS: Final = lasting(2, long=10)
-RECORDS: Final = lasting(15, long=100)
+ROUNDS: Final = lasting(2, long=4)
+RECORDS: Final = lasting(15, long=40)
 """Of each kind, in each round."""
 AT_ONCE: Final = 50
 WITHIN_S: Final = 60.0
