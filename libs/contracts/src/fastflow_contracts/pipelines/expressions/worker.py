@@ -36,12 +36,15 @@ def answer(question: Question) -> Reply:
     """Evaluate one expression within its time."""
     event, headers = event_variables(question.event, question.event_type, question.headers)
     given = {**question.variables, "event": event, "headers": headers}
+    names: list[str] = []
     try:
         program, names = _compiled(question.expression)
         signal.setitimer(signal.ITIMER_VIRTUAL, EVALUATION_S)
         value = program.execute({name: given[name] for name in names if name in given})
     except Exception as error:
-        return Reply(error=_reason(error))
+        return Reply(
+            error=_reason(error) + (_about(given) if isinstance(error, TypeError) and "event" in names else "")
+        )
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     match value:
@@ -61,14 +64,27 @@ def _reason(error: Exception) -> str:
     match error:
         case KeyError():
             return f"there is no field {error}"
-        case TypeError() if "No such overload" in str(error):
+        case TypeError() if "No such overload" in str(error) or "Unexpected type" in str(error):
             return "an operation does not fit the types of its values"
         case _:
             return str(error).partition(". ")[0][:300]
 
 
+def _about(given: dict[str, Any]) -> str:
+    """Name what the event is, where a field of it was expected."""
+    match given.get("event"):
+        case dict():
+            return ""
+        case None | "":
+            return "; the event is empty"
+        case str() | bytes():
+            return "; the event is no JSON"
+        case value:
+            return f"; the event is {_kind(value)}"
+
+
 def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", type(None): "null", bytes: "bytes"}
+    kinds = {dict: "an object", list: "a list", type(None): "null", bytes: "bytes", int: "a number", float: "a number"}
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
