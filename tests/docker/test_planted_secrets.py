@@ -158,7 +158,9 @@ def _answers(installation: Installation, run_ids: list[str]) -> dict[str, bytes]
     wanted += ["/api/openapi.json", "/", "/runs", "/secrets", "/graph", "/runners", "/schedules", "/runs/{id}"]
     wanted += ["/pipelines/{name}", "/pipelines/{name}/start"]
     found = {}
-    for path in (path.replace("{name}", "holder").replace("{job}", JOB).replace("{number}", "1") for path in wanted):
+    for path in wanted:
+        for name, value in {"name": "holder", "job": JOB, "number": "1", "path": "left.txt"}.items():
+            path = path.replace(f"{{{name}}}", value)
         for each in [path.replace("{id}", run_id) for run_id in run_ids] if "{id}" in path else [path]:
             assert "{" not in each, f"what is asked for in {each}?"
             try:
