@@ -87,7 +87,7 @@ async def stream_now(bus: Bus, name: str, subject: str) -> ForeignStream:
     """Return the stream *name*, which takes *subject*, as it is now.
 
     Raises:
-        NoSuchStream: There is none, its messages go to whoever takes them first, or it renames them.
+        NoSuchStream: There is none, its messages go to the first client that takes them, or it renames them.
         BusError: The bus does not answer.
     """
     answer = await _ask(bus, f"STREAM.INFO.{name}", {}, subject)

@@ -1,8 +1,8 @@
 """How far the messages of each trigger are read: what a durable consumer would keep. Data, and I/O of the bucket.
 
 Stored under ``cursor.<pipeline>.<trigger>``, changed by compare-and-set. Messages up to ``done`` have started what they
-start. Messages from there up to ``batch_to`` are one batch, which is written down before its run is created: whoever
-goes on after a crash makes the same batch, and the same run.
+start. Messages from there up to ``batch_to`` are one batch, which is written down before its run is created: the
+scheduler that goes on after a crash makes the same batch, and the same run.
 """
 
 from __future__ import annotations
